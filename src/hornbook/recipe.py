@@ -1,0 +1,202 @@
+"""The whole configuration vocabulary: strict models that say everything a run depends on.
+
+A recipe is YAML onto these models. Sections are frozen, unknown and missing keys are refused, and nothing that changes a
+result has a default: a recipe is complete by itself. Only `machine:` may be left out, because it never changes what a
+step is (design, section 5.3).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(gt=0, le=1)]
+Positive = Annotated[int, Field(gt=0)]
+Testset = Literal["humaneval", "mbpp", "drill"]
+Task = Literal["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]
+PackedSet = Literal["raw", "filtered", "textbooks", "exercises"]
+
+
+class Section(BaseModel):
+    """A strict, frozen part of a recipe."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class InstalledSource(Section):
+    """The Python standard library and the packages installed in the running environment."""
+
+    kind: Literal["installed"]
+
+
+class FilesSource(Section):
+    """The user's own files: a directory of text files, a glob, JSONL (.gz, .zst) or Parquet."""
+
+    kind: Literal["files"]
+    path: str
+    text_column: str
+    source: str  # the name under which its documents are counted
+
+
+class CorpusConfig(Section):
+    """Which documents are read, and how many of them are kept."""
+
+    sources: Annotated[tuple[Annotated[InstalledSource | FilesSource, Field(discriminator="kind")], ...], Field(min_length=1)]
+    sample_bytes: Positive  # about how much text is kept, chosen by content hash
+    max_document_bytes: Positive  # longer files are dropped as `too long`
+    held_out_share: Share  # of the sampled documents, never trained on
+
+
+class AnnotateConfig(Section):
+    """A teacher's ratings of a sample drawn evenly over sources (phi-1, section 2.1)."""
+
+    teacher: str
+    sample: Positive
+    failure_limit: Annotated[float, Field(ge=0, le=1)]
+
+
+class ClassifyConfig(Section):
+    """A random forest that learns the ratings (phi-1, section 2.1)."""
+
+    trees: Positive
+    held_out_share: Share  # of the ratings, on which the classifier is scored
+    threshold: Annotated[float, Field(ge=0, le=5)]  # a rating at or above it counts as educational
+
+
+class FilterConfig(Section):
+    """The share of documents kept, best scores first (the paper kept about 17%)."""
+
+    keep_share: Share
+
+
+class DedupConfig(Section):
+    """MinHash near-duplicate removal."""
+
+    ngram_words: Positive
+    bands: Positive
+    rows: Positive  # of a band: bands × rows permutations
+    threshold: Share  # Jaccard similarity of the word n-grams at or above which two texts are near-duplicates
+
+
+class DecontaminateConfig(Section):
+    """Removal of what overlaps with a test set (phi-1, section 5)."""
+
+    testsets: Annotated[tuple[Testset, ...], Field(min_length=1)]
+    ngram_words: Positive
+
+
+class TextbooksConfig(Section):
+    """Synthetic textbook sections (phi-1, section 2.2)."""
+
+    teacher: str
+    count: Positive
+
+
+class ExercisesConfig(Section):
+    """Synthetic exercises (phi-1, section 2.2)."""
+
+    teacher: str
+    count: Positive
+
+
+class VerifyConfig(Section):
+    """Limits under which an exercise's solution must pass its own tests."""
+
+    cpu_seconds: Annotated[float, Field(gt=0)]
+    memory_mb: Positive
+    failure_limit: Annotated[float, Field(ge=0, le=1)]  # share of errors of ours, not of wrong solutions
+
+
+class TokenizerConfig(Section):
+    """A byte-level BPE trained on the training text."""
+
+    vocab_size: Annotated[int, Field(ge=512, le=65536)]
+    sample_bytes: Positive  # of each set it is trained on
+
+
+class PackConfig(Section):
+    """Documents joined by an end-of-text token and cut into sequences (phi-1, section 2.3)."""
+
+    sequence_length: Positive
+    max_tokens: Positive  # of each set
+
+
+class ModelConfig(Section):
+    """The shape of the decoder: a phi (phi-1, section 2.3)."""
+
+    layers: Positive
+    hidden: Positive
+    heads: Positive
+    rotary_share: Share  # of each head's dimensions
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelConfig":
+        if self.hidden % self.heads or int(self.hidden // self.heads * self.rotary_share) % 2:
+            raise ValueError("hidden must be a multiple of heads, and the rotary share of a head an even number")
+        return self
+
+
+class TrainConfig(Section):
+    """One training run: from scratch, or onward from another model of the recipe."""
+
+    label: str  # what a person reads under its bar
+    start: str  # `scratch`, or the name of another model
+    mixture: dict[PackedSet, Annotated[float, Field(ge=0)]]  # shares of tokens
+    steps: Positive
+    batch_sequences: Positive  # the effective batch, whatever the machine's micro-batch
+    learning_rate: Annotated[float, Field(gt=0)]
+    schedule: Literal["linear", "constant", "cosine"]  # after the warmup, down to zero
+    warmup_steps: Annotated[int, Field(ge=0)]
+    weight_decay: Annotated[float, Field(ge=0)]
+    betas: tuple[float, float]
+    clip: Annotated[float, Field(gt=0)]
+    dropout: Annotated[float, Field(ge=0, lt=1)]
+    checkpoint_every: Positive
+
+    @model_validator(mode="after")
+    def _mixture_has_weight(self) -> "TrainConfig":
+        if sum(self.mixture.values()) <= 0:
+            raise ValueError("the weights of `mixture` sum to zero: give at least one set a positive weight")
+        return self
+
+
+class EvaluateConfig(Section):
+    """What every trained model is measured on."""
+
+    tasks: Annotated[tuple[Task, ...], Field(min_length=1)]
+    max_new_tokens: Positive
+    held_out_bytes: Positive  # of real code for `bits_held_out`
+    cpu_seconds: Annotated[float, Field(gt=0)]  # of one program
+    memory_mb: Positive
+
+
+class MachineConfig(Section):
+    """What the machine is. Never part of a step's identity; recorded in its manifest."""
+
+    workers: Positive | None = None  # None: as many as the CPU quota
+    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    compile: Literal["auto", "on", "off"] = "auto"
+    micro_batch: Positive | None = None  # sequences; None: the effective batch
+
+
+class Recipe(Section):
+    """One whole experiment, from raw corpus to evaluated models."""
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    description: str
+    seed: Annotated[int, Field(ge=0)]
+    corpus: CorpusConfig
+    annotate: AnnotateConfig
+    classify: ClassifyConfig
+    filter: FilterConfig
+    dedup: DedupConfig
+    decontaminate: DecontaminateConfig
+    textbooks: TextbooksConfig
+    exercises: ExercisesConfig
+    verify: VerifyConfig
+    tokenizer: TokenizerConfig
+    pack: PackConfig
+    model: ModelConfig
+    models: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], TrainConfig], Field(min_length=1)]
+    evaluate: EvaluateConfig
+    machine: MachineConfig = MachineConfig()
