@@ -40,7 +40,9 @@ class FilesSource(Section):
 class CorpusConfig(Section):
     """Which documents are read, and how many of them are kept."""
 
-    sources: Annotated[tuple[Annotated[InstalledSource | FilesSource, Field(discriminator="kind")], ...], Field(min_length=1)]
+    sources: Annotated[
+        tuple[Annotated[InstalledSource | FilesSource, Field(discriminator="kind")], ...], Field(min_length=1)
+    ]
     sample_bytes: Positive  # about how much text is kept, chosen by content hash
     max_document_bytes: Positive  # longer files are dropped as `too long`
     held_out_share: Share  # of the sampled documents, never trained on
@@ -197,6 +199,8 @@ class Recipe(Section):
     tokenizer: TokenizerConfig
     pack: PackConfig
     model: ModelConfig
-    models: Annotated[dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], TrainConfig], Field(min_length=1)]
+    models: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], TrainConfig], Field(min_length=1)
+    ]
     evaluate: EvaluateConfig
     machine: MachineConfig = MachineConfig()

@@ -45,7 +45,7 @@ class Workspace:
     progress: Progress
 
 
-StepFunction = Callable[[Any, Inputs, Workspace], Result]
+StepFunction = Callable[[Any, Inputs, Workspace], Result]  # (config, inputs, work)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Step:
     """A unit of work whose identity is its function, version, config and inputs (design, section 5.1)."""
 
     name: str
-    function: StepFunction
+    function: str  # `module:name` of a StepFunction, imported when the step runs and not before
     version: int  # raise it when the function's output changes for the same config and inputs
     config: BaseModel
     inputs: Mapping[str, "Step"] = field(default_factory=dict)

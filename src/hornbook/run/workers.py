@@ -25,9 +25,7 @@ def cpu_quota() -> int:
     return max(1, cpus)
 
 
-def ordered_map(
-    function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int = 4
-) -> Iterator[R]:
+def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int = 4) -> Iterator[R]:
     """Results of `function` over `items`, in order, at most `ahead` items per worker under way.
 
     The function and the items must pickle between processes of this program; nothing pickled touches a file. A worker

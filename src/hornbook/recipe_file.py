@@ -1,0 +1,238 @@
+"""Recipes as files: YAML 1.2 scalars, arms, overrides, and errors that name the field and the line."""
+
+import copy
+import difflib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from hornbook.errors import UserError
+from hornbook.recipe import Recipe
+
+Location = tuple[str | int, ...]
+
+
+class _Loader(yaml.SafeLoader):
+    """PyYAML's safe loader with the scalars of YAML 1.2: `1e-3` is a number, and `on`, `off`, `yes`, `no` are text."""
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [
+        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
+    ]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
+    list("-+.0123456789"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RecipeFile:
+    """A recipe as read, before an arm or an override is chosen."""
+
+    path: Path
+    fields: dict[str, Any]  # all but `arms`
+    arms: dict[str, dict[str, Any]]  # arm → dotted field → value
+    origins: dict[Location, str]  # of every key: `file:line`
+
+    def resolve(self, arm: str | None = None, overrides: Sequence[str] = ()) -> Recipe:
+        """The recipe with an arm's fields changed, then the overrides (`key=value`).
+
+        Raises UserError that names the file, the line and the field.
+        """
+        fields, origins = copy.deepcopy(self.fields), dict(self.origins)
+        if arm is not None:
+            if arm not in self.arms:
+                known = ", ".join(self.arms) or "none"
+                raise UserError(f"{self.path}: has no arm `{arm}`; its arms: {known}")
+            for field, value in self.arms[arm].items():
+                origin = self.origins[("arms", arm, field)]
+                _change(fields, field, value, f"{origin}: arms.{arm}")
+                origins[_location(field)] = origin
+        for override in overrides:
+            field, equals, text = override.partition("=")
+            if not equals:
+                raise UserError(f"--set {override}: write it as KEY=VALUE, for example --set filter.keep_share=0.2")
+            try:
+                value = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
+            except yaml.YAMLError as error:
+                raise UserError(f"--set {field}: the value is no YAML ({_first_line(error)})") from error
+            _change(fields, field, value, f"--set {override}")
+            origins[_location(field)] = f"--set {override}"
+        return _validate(fields, origins, self.path)
+
+
+def read_recipe(path: Path) -> RecipeFile:
+    """Read a recipe file and check all its arms.
+
+    Raises UserError for a file that is missing, is no YAML mapping, repeats a key, or has an arm that does not resolve.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise UserError(f"{path}: cannot be read ({reason}); give the path of a recipe file") from error
+    try:
+        node = yaml.compose(text, _Loader)
+        data = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{path}{line}: not valid YAML ({_first_line(error)})") from error
+    if not isinstance(data, dict) or not isinstance(node, yaml.MappingNode):
+        raise UserError(f"{path}: a recipe is a YAML mapping of sections")
+    origins: dict[Location, str] = {}
+    _walk(node, (), origins, path)
+    arms = data.pop("arms", None) or {}
+    for name, changes in arms.items() if isinstance(arms, dict) else [("", None)]:
+        if not isinstance(changes, dict):
+            origin = _origin(origins, ("arms", name), path)
+            raise UserError(f"{origin}: arms.{name}: an arm is a mapping of dotted fields to values")
+    recipe = RecipeFile(path, data, arms, origins)
+    recipe.resolve()
+    for name in arms:
+        recipe.resolve(name)
+    return recipe
+
+
+def to_yaml(recipe: Recipe) -> str:
+    """The resolved recipe as YAML that reads back as the same recipe."""
+    return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+
+
+def _first_line(error: Exception) -> str:
+    return str(getattr(error, "problem", None) or error).splitlines()[0]
+
+
+def _walk(node: yaml.Node, at: Location, origins: dict[Location, str], path: Path) -> None:
+    """Note the file and line of every key below a node."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            place, origin = (*at, key.value), f"{path}:{key.start_mark.line + 1}"
+            if place in origins:
+                raise UserError(f"{origin}: {_dotted(place)} is given twice, first at {origins[place]}; keep one")
+            origins[place] = origin
+            _walk(value, place, origins, path)
+    elif isinstance(node, yaml.SequenceNode):
+        for index, item in enumerate(node.value):
+            origins[(*at, index)] = f"{path}:{item.start_mark.line + 1}"
+            _walk(item, (*at, index), origins, path)
+
+
+def _location(field: str) -> Location:
+    return tuple(int(part) if part.isdigit() else part for part in field.split("."))
+
+
+def _dotted(location: Location) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None:
+    """Set a dotted field that exists, or that its section may have."""
+    *parents, last = _location(field)
+    target: Any = fields
+    for depth, part in enumerate(parents):
+        if part == "machine" and depth == 0:
+            target = target.setdefault("machine", {})
+            continue
+        try:
+            target = target[part]
+        except (KeyError, IndexError, TypeError):
+            raise UserError(f"{origin}: the recipe has no field `{_dotted(tuple(parents[: depth + 1]))}`") from None
+    if isinstance(target, dict):
+        if (
+            last not in target
+            and not (parents and parents[0] == "machine")
+            and not _may_have(tuple(parents), str(last))
+        ):
+            raise UserError(f"{origin}: the recipe has no field `{field}`{_meant(str(last), list(target))}")
+        target[last] = value
+    elif isinstance(target, list) and isinstance(last, int) and last < len(target):
+        target[last] = value
+    else:
+        raise UserError(f"{origin}: the recipe has no field `{field}`")
+
+
+def _may_have(parents: Location, name: str) -> bool:
+    """Whether a section left out of the file may hold this field: only optional ones and entries of `mixture`."""
+    return bool(parents) and parents[-1] in ("mixture", "models") or (not parents and name == "machine")
+
+
+def _meant(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, [str(key) for key in known], 1)
+    return f"; did you mean `{close[0]}`?" if close else ""
+
+
+def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) -> Recipe:
+    try:
+        # JSON mode: a strict tuple takes a YAML list, and nothing else is converted.
+        recipe = Recipe.model_validate_json(json.dumps(fields, default=str))
+    except ValidationError as error:
+        # An unknown field is often the misspelt name of a missing one: it says more.
+        errors = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
+        location = tuple(part for part in errors[0]["loc"] if part not in ("installed", "files", "[key]"))
+        more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
+        origin = _origin(origins, location, path)
+        raise UserError(f"{origin}: {_dotted(location)}: {_complaint(errors[0], location)}{more}") from error
+    for name, train in recipe.models.items():
+        where = f"{_origin(origins, ('models', name, 'start'), path)}: models.{name}.start"
+        if train.start != "scratch" and train.start not in recipe.models:
+            raise UserError(f"{where}: `{train.start}` is neither `scratch` nor a model of this recipe")
+        seen, at = {name}, train.start
+        while at != "scratch":
+            if at in seen or at not in recipe.models:
+                raise UserError(f"{where}: the models start from each other in a circle; one must start from scratch")
+            seen.add(at)
+            at = recipe.models[at].start
+    return recipe
+
+
+def _origin(origins: dict[Location, str], location: Location, path: Path) -> str:
+    """Where a field was given, or the nearest section above it that was."""
+    for end in range(len(location), 0, -1):
+        if location[:end] in origins:
+            return origins[location[:end]]
+    return str(path)
+
+
+def _complaint(found: Any, location: Location) -> str:
+    if found["type"] == "extra_forbidden":
+        return f"unknown field{_meant(str(location[-1]), _siblings(location[:-1]))}"
+    if found["type"] == "missing":
+        return "is missing; a recipe leaves nothing to a default"
+    if found["type"] == "union_tag_invalid":
+        return f"`{found['ctx']['tag']}` is no kind of source; the kinds: {found['ctx']['expected_tags']}"
+    message = str(found["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
+    if isinstance(found["input"], dict):
+        return message
+    return f"{message}, not {json.dumps(found['input'], default=str, ensure_ascii=False)[:60]}"
+
+
+def _siblings(location: Location) -> list[str]:
+    """The names of the fields of the section at a location."""
+    section: Any = Recipe
+    for part in location:
+        hint = (
+            section.model_fields[part].annotation if _is_section(section) and part in section.model_fields else section
+        )
+        section = next((inner for inner in _flat(hint) if _is_section(inner)), hint)
+    return list(section.model_fields) if _is_section(section) else []
+
+
+def _is_section(value: Any) -> bool:
+    return isinstance(value, type) and issubclass(value, BaseModel)
+
+
+def _flat(hint: Any) -> list[Any]:
+    """A type and all types inside it."""
+    return [hint, *(inner for argument in getattr(hint, "__args__", ()) for inner in _flat(argument))]
