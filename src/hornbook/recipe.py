@@ -204,3 +204,101 @@ class Recipe(Section):
     ]
     evaluate: EvaluateConfig
     machine: MachineConfig = MachineConfig()
+
+
+# ---- what each step depends on: the sections above, and the seed where it draws at random ----
+
+
+class CorpusStep(Section):
+    """Config of the step `corpus`."""
+
+    corpus: CorpusConfig
+    seed: int
+
+
+class AnnotateStep(Section):
+    """Config of the step `annotate`."""
+
+    annotate: AnnotateConfig
+    seed: int
+
+
+class ClassifyStep(Section):
+    """Config of the step `classify`."""
+
+    classify: ClassifyConfig
+    seed: int
+
+
+class ScoreStep(Section):
+    """Config of the step `score`: the classifier says it all."""
+
+
+class FilterStep(Section):
+    """Config of the step `filter`; the seed draws the samples a person reads."""
+
+    filter: FilterConfig
+    seed: int
+
+
+class DedupStep(Section):
+    """Config of the steps `dedup.*`; the seed draws the permutations."""
+
+    dedup: DedupConfig
+    seed: int
+
+
+class DecontaminateStep(Section):
+    """Config of the steps `decontaminate.*`."""
+
+    decontaminate: DecontaminateConfig
+
+
+class TextbooksStep(Section):
+    """Config of the step `textbooks`."""
+
+    textbooks: TextbooksConfig
+    seed: int
+
+
+class ExercisesStep(Section):
+    """Config of the step `exercises`."""
+
+    exercises: ExercisesConfig
+    seed: int
+
+
+class VerifyStep(Section):
+    """Config of the step `verify`."""
+
+    verify: VerifyConfig
+
+
+class TokenizerStep(Section):
+    """Config of the step `tokenizer`."""
+
+    tokenizer: TokenizerConfig
+    seed: int
+
+
+class PackStep(Section):
+    """Config of the steps `pack.*`; the seed draws the order of the documents."""
+
+    pack: PackConfig
+    seed: int
+
+
+class TrainStep(Section):
+    """Config of the steps `train.*`; the seed draws the weights and the order of the sequences."""
+
+    model: ModelConfig
+    train: TrainConfig
+    sequence_length: int
+    seed: int
+
+
+class EvaluateStep(Section):
+    """Config of the steps `eval.*`; the seed draws the resamples of the bootstrap."""
+
+    evaluate: EvaluateConfig
+    seed: int
