@@ -99,9 +99,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         config = TrainStep(
             model=recipe.model, train=train, sequence_length=recipe.pack.sequence_length, seed=recipe.seed
         )
-        trained[name] = Step(
-            f"train.{name}", "hornbook.train.loop:train_model", 1, config, inputs, resumable=True
-        )
+        trained[name] = Step(f"train.{name}", "hornbook.train.loop:train_model", 1, config, inputs, resumable=True)
     return [
         Step(
             f"eval.{name}",

@@ -156,6 +156,18 @@ def locked(work: Path) -> Iterator[None]:
         yield
 
 
+def is_running(work: Path) -> bool:
+    """Whether a run is at work in this directory now."""
+    try:
+        with open(work / ".lock") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
 def run_steps(
     work: Path,
     targets: Sequence[Step],
@@ -215,7 +227,7 @@ def _run_step(work: Path, step: Step, machine: MachineConfig, progress: Progress
             "files": describe_files(partial),
         }
         write_manifest(partial, manifest)
-        os.rename(partial, final)
+        partial.rename(final)
         _flush_directory(work)
     return manifest
 

@@ -1,0 +1,237 @@
+"""The command line: parses, calls, prints. Everything heavy is imported inside the commands."""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hornbook.errors import UserError
+
+if TYPE_CHECKING:
+    from hornbook.pipeline import Run
+
+app = typer.Typer(
+    name="hornbook",
+    help="Textbook-quality data for small language models, and the models: from raw corpus to evaluated model.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+RecipePath = Annotated[Path, typer.Argument(help="A recipe file, such as recipes/mini.yaml.", metavar="RECIPE")]
+WorkDirectory = Annotated[Path, typer.Option("--work", help="Where steps and runs are kept.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Change a field: --set filter.keep_share=0.2. May be repeated.")
+]
+ArmName = Annotated[str | None, typer.Option("--arm", help="Run this arm (variant) of the recipe.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+WORK = Path("work")
+
+
+def main() -> None:
+    """The entry point: what a user can mend is one line on standard error and exit code 1."""
+    try:
+        app()
+    except UserError as error:
+        print(f"hornbook: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        print("\nhornbook: interrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)
+
+
+def _build(recipe: Path, arm: str | None, overrides: list[str] | None, work: Path) -> "Run":
+    from hornbook.pipeline import build_run
+    from hornbook.recipe_file import read_recipe
+
+    return build_run(read_recipe(recipe), arm, overrides or [], work)
+
+
+@app.command()
+def run(
+    recipe: RecipePath,
+    work: WorkDirectory = WORK,
+    set_: Overrides = None,
+    arm: ArmName = None,
+    until: Annotated[str | None, typer.Option("--until", help="Stop after this step.")] = None,
+) -> None:
+    """Carry out a recipe, from raw corpus to report. What is done already is not done again."""
+    from hornbook.pipeline import run_directory, save_run
+    from hornbook.report.collect import read_run, read_scores
+    from hornbook.report.render import write_report
+    from hornbook.terminal import StepLines, show_scores
+    from hornbook.run.engine import run_steps
+    from hornbook.run.progress import Terminal
+
+    started = time.monotonic()
+    planned = _build(recipe, arm, set_, work)
+    targets = planned.until(until) if until else list(planned.steps)
+    lines = StepLines(planned.steps)
+    run_file = save_run(work, planned)
+    run_steps(work, targets, planned.recipe.machine, Terminal(), lines.tell)
+    if until:
+        print(f"stopped after {until}, as asked; {lines.summary(time.monotonic() - started)}")
+        return
+    report = run_directory(work, planned) / "report.html"
+    write_report(work, run_file, report)
+    print()
+    record = read_run(work, run_file)
+    show_scores(read_scores(record), record.models)
+    print(f"\n{lines.summary(time.monotonic() - started)}\nreport: {report}")
+
+
+@app.command()
+def plan(
+    recipe: RecipePath, work: WorkDirectory = WORK, set_: Overrides = None, arm: ArmName = None, as_json: AsJson = False
+) -> None:
+    """Show which steps a run would carry out, and why."""
+    from hornbook.terminal import show_plan
+    from hornbook.run.engine import intents
+    from hornbook.run.fingerprint import directory_name
+
+    planned = intents(work, _build(recipe, arm, set_, work).steps)
+    if as_json:
+        rows = [
+            {"step": i.step.name, "directory": directory_name(i.step), "state": i.state, "why": i.why} for i in planned
+        ]
+        print(json.dumps(rows, indent=1))
+        return
+    show_plan(planned)
+
+
+@app.command()
+def status(
+    recipe: RecipePath, work: WorkDirectory = WORK, set_: Overrides = None, arm: ArmName = None, as_json: AsJson = False
+) -> None:
+    """Show which steps are done, running, failed or pending."""
+    from hornbook.terminal import show_status, step_states
+
+    states = step_states(work, _build(recipe, arm, set_, work).steps)
+    if as_json:
+        print(json.dumps(states, indent=1))
+        return
+    show_status(states)
+
+
+@app.command()
+def peek(
+    path: Annotated[Path, typer.Argument(help="A table, or the directory of a step.")],
+    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 5,
+    dropped: Annotated[bool, typer.Option("--dropped", help="Look at what the step dropped, and why.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look at rows of a table, or of what a step made or dropped."""
+    from hornbook.terminal import peek_rows, show_rows
+
+    table, rows = peek_rows(path, n, "dropped" if dropped else "made")
+    if as_json:
+        for row in rows:
+            print(json.dumps(row, ensure_ascii=False))
+        return
+    show_rows(table, rows)
+
+
+@app.command()
+def results(
+    run_path: Annotated[Path, typer.Argument(help="A run's folder (work/runs/mini) or its run.json.", metavar="RUN")],
+    as_json: AsJson = False,
+) -> None:
+    """Print every score of a run, each with its interval, n and failures."""
+    from hornbook.report.collect import read_run, read_scores
+    from hornbook.terminal import show_scores
+
+    work, run_file = _locate(run_path)
+    record = read_run(work, run_file)
+    scores = read_scores(record)
+    if as_json:
+        print(json.dumps(scores, indent=1))
+        return
+    show_scores(scores, record.models)
+
+
+@app.command()
+def report(
+    run_path: Annotated[Path, typer.Argument(help="A run's folder (work/runs/mini) or its run.json.", metavar="RUN")],
+    out: Annotated[Path | None, typer.Option("--out", help="Where the page is written.")] = None,
+) -> None:
+    """Write the report of a run: one self-contained HTML page."""
+    from hornbook.report.render import write_report
+
+    work, run_file = _locate(run_path)
+    target = out or run_file.with_name("report.html")
+    write_report(work, run_file, target)
+    print(target)
+
+
+def _locate(path: Path) -> tuple[Path, Path]:
+    """The work directory and the record of a run given by its folder, its record, or a work directory of one run."""
+    if path.is_file():
+        return path.resolve().parents[2], path
+    if (path / "run.json").is_file():
+        return path.resolve().parents[1], path / "run.json"
+    found = sorted(path.glob("runs/*/run.json"))
+    if len(found) == 1:
+        return path, found[0]
+    if found:
+        raise UserError(f"{path}: holds {len(found)} runs; name one: {', '.join(str(f.parent) for f in found)}")
+    raise UserError(f"{path}: no run here; give a run's folder, such as work/runs/mini")
+
+
+@app.command()
+def generate(
+    model: Annotated[str, typer.Argument(help="The directory of a trained model, or its name in the work directory.")],
+    prompt: Annotated[str | None, typer.Argument(help="What to complete. Left out: a small session.")] = None,
+    work: WorkDirectory = WORK,
+    max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
+    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most probable token.")] = 0.0,
+    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
+    seed: Annotated[int, typer.Option(min=0)] = 1,
+) -> None:
+    """Stream a completion of a trained model."""
+    from hornbook.model.session import Sampling, open_model, session
+
+    opened = open_model(_model_directory(model, work))
+    sampling = Sampling(max_new_tokens, temperature, top_p, seed)
+    if prompt is None:
+        session(opened, sampling)
+        return
+    for piece in opened.stream(prompt, sampling):
+        print(piece, end="", flush=True)
+    print()
+
+
+def _model_directory(model: str, work: Path) -> Path:
+    """A directory as given, or the newest finished model of that name in the work directory."""
+    if (Path(model) / "model.safetensors").is_file():
+        return Path(model)
+    found = [path.parent for path in work.glob(f"train.{model}-*/manifest.json") if path.parent.suffix != ".partial"]
+    if not found:
+        trained = sorted(
+            {path.parent.name.split(".")[1].rsplit("-", 1)[0] for path in work.glob("train.*/manifest.json")}
+        )
+        known = f"the models in {work}: {', '.join(trained)}" if trained else f"{work} holds no trained model"
+        raise UserError(f"{model}: neither a directory with model.safetensors nor a model's name; {known}")
+    return max(found, key=lambda directory: (directory / "manifest.json").stat().st_mtime_ns)
+
+
+@app.command()
+def doctor(as_json: AsJson = False) -> None:
+    """Try what this machine can do, for real, and say what is missing."""
+    from hornbook.doctor import examine
+    from hornbook.terminal import show_findings
+
+    findings: list[dict[str, Any]] = []
+    if as_json:
+        findings = list(examine())
+        print(json.dumps(findings, indent=1))
+    else:
+        findings = show_findings(examine())
+    if any(finding["state"] == "broken" for finding in findings):
+        raise typer.Exit(1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,215 @@
+"""What the command line shows: tables on a terminal, plain lines elsewhere."""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hornbook.errors import UserError
+from hornbook.run.engine import FAILED, PARTIAL, Intent, State, is_running, state_of
+from hornbook.run.fingerprint import directory_name
+from hornbook.run.manifest import read_manifest
+from hornbook.run.step import Step
+
+MADE = ("exercises", "documents", "ratings", "outcomes", "problems")  # a step's main table, the first that it has
+STATE_STYLE = {
+    "done": "green",
+    "pending": "dim",
+    "running": "cyan",
+    "interrupted": "yellow",
+    "failed": "red",
+    "works": "green",
+    "missing": "yellow",
+    "broken": "red",
+}
+METRIC_NAMES = {"pass@1": "pass@1, greedy", "bits_per_byte": "bits per byte"}
+
+
+def _console() -> Console:
+    """A console as wide as the terminal, and wide enough not to break lines where there is none."""
+    console = Console(highlight=False)
+    return console if console.is_terminal else Console(highlight=False, width=160)
+
+
+class StepLines:
+    """One line a step as a run goes."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self._console = _console()
+        self._number = {directory_name(step): number for number, step in enumerate(steps, 1)}
+        self._running: str | None = None
+        self._ran = 0
+        self._reused = 0
+
+    def tell(self, step: Step, state: State, manifest: Mapping[str, Any] | None) -> None:
+        """Say what a step is about to do (no manifest) or has done."""
+        name = directory_name(step)
+        place = f"[dim]\\[{self._number[name]:>2}/{len(self._number)}][/dim] {step.name:<24}"
+        if manifest is None:
+            self._running = name
+            if self._console.is_terminal:
+                self._console.print(f"{place} [cyan]…[/cyan]", end="\r")
+            return
+        if self._running != name:
+            self._reused += 1
+            self._console.print(f"{place} [dim]done before[/dim]")
+            return
+        self._ran += 1
+        self._console.print(f"{place} {manifest['seconds']:7.1f} s  {escape(_counted(manifest['counts']))}")
+
+    def summary(self, seconds: float) -> str:
+        """How many steps ran, and how long it took."""
+        return f"{self._ran} steps run, {self._reused} done before, in {seconds:,.1f} s"
+
+
+def _counted(counts: Mapping[str, Any] | None) -> str:
+    """Row counts in words."""
+    if counts is None:
+        return ""
+    parts = [f"{counts['kept']:,} of {counts['read']:,} rows"]
+    parts += [f"{number:,} {reason}" for reason, number in counts["dropped"].items() if number]
+    if counts["failed"]:
+        parts.append(f"{counts['failed']:,} failed")
+    return "; ".join(parts)
+
+
+def show_scores(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: Mapping[str, str]) -> None:
+    """The table of results: a row a task, a column a model."""
+    table = Table(title="Results, with 95% intervals", title_justify="left")
+    table.add_column("task")
+    table.add_column("metric")
+    table.add_column("n", justify="right")
+    for model in scores:
+        table.add_column(f"{model}: {escape(labels.get(model, ''))}", justify="right")
+    tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
+    for task in tasks:
+        per_model = [found.get(task) for found in scores.values()]
+        known = [score for score in per_model if score is not None]
+        metric = METRIC_NAMES.get(known[0]["metric"], known[0]["metric"])
+        table.add_row(task, metric, str(known[0].get("n") or "–"), *(score_text(score) for score in per_model))
+    _console().print(table)
+
+
+def score_text(score: Mapping[str, Any] | None) -> str:
+    """A score with its interval; what could not be measured says so and is never a number."""
+    if score is None:
+        return "[dim]not run[/dim]"
+    if score.get("value") is None:
+        return "[yellow]unavailable[/yellow]"
+    value, low, high = score["value"], score["low"], score["high"]
+    failed = f" ({score['failed']} failed)" if score.get("failed") else ""
+    if score["metric"].startswith("pass@"):
+        return f"{value:.1%} [dim]\\[{low:.1%}, {high:.1%}][/dim]{failed}"
+    return f"{value:.3f} [dim]\\[{low:.3f}, {high:.3f}][/dim]{failed}"
+
+
+def show_plan(planned: Sequence[Intent]) -> None:
+    """Every step: done, or to be run and why."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("step", "", "why"):
+        table.add_column(column)
+    for intent in planned:
+        done = intent.state == "done"
+        what = "[green]done[/green]" if done else "[yellow]run[/yellow]"
+        table.add_row(intent.step.name, what, escape(intent.why))
+    console = _console()
+    console.print(table)
+    to_run = sum(intent.state != "done" for intent in planned)
+    console.print(f"\n{to_run} of {len(planned)} steps would run")
+
+
+def step_states(work: Path, steps: Sequence[Step]) -> list[dict[str, Any]]:
+    """The state of every step, with its counts or the error it stopped with."""
+    states = []
+    running = is_running(work)
+    for step in steps:
+        name = directory_name(step)
+        state: str = state_of(work, step)
+        row: dict[str, Any] = {"step": step.name, "directory": name, "state": state}
+        if state == "done":
+            manifest = read_manifest(work / name)
+            row |= {"seconds": manifest["seconds"], "counts": manifest["counts"]}
+        elif state == "failed":
+            row["error"] = json.loads((work / (name + PARTIAL) / FAILED).read_text(encoding="utf-8"))["error"]
+        elif state == "interrupted" and running:
+            row["state"] = "running"
+        states.append(row)
+    return states
+
+
+def show_status(states: Sequence[Mapping[str, Any]]) -> None:
+    """The state of every step as a table."""
+    table = Table(box=None, pad_edge=False)
+    for column in ("step", "state", "seconds", "rows"):
+        table.add_column(column, justify="right" if column == "seconds" else "left")
+    for row in states:
+        seconds = f"{row['seconds']:.1f}" if "seconds" in row else ""
+        what = escape(row.get("error") or _counted(row.get("counts")))
+        style = STATE_STYLE[row["state"]]
+        table.add_row(row["step"], f"[{style}]{row['state']}[/{style}]", seconds, what)
+    _console().print(table)
+
+
+def peek_rows(path: Path, n: int, part: str) -> tuple[Path, list[dict[str, Any]]]:
+    """The first `n` rows of a table, or of the table a step `made` or `dropped`.
+
+    Raises UserError where there is no such table.
+    """
+    table = path
+    if path.is_dir():
+        names = ("dropped",) if part == "dropped" else MADE
+        found = [path / f"{name}.parquet" for name in names if (path / f"{name}.parquet").is_file()]
+        found += [] if part == "dropped" else sorted(path.glob("*.parquet"))
+        if not found:
+            have = ", ".join(sorted(entry.name for entry in path.iterdir())) or "nothing"
+            raise UserError(f"{path}: no table of rows that were {part} here; it holds {have}")
+        table = found[0]
+    if not table.is_file():
+        raise UserError(f"{table}: no such table")
+    if table.suffix == ".jsonl":
+        with open(table, encoding="utf-8") as lines:
+            return table, [json.loads(line) for line, _ in zip(lines, range(n), strict=False)]
+    try:
+        with pq.ParquetFile(table) as parquet:
+            batch = next(parquet.iter_batches(n), None)
+    except (OSError, ValueError) as error:
+        raise UserError(f"{table}: neither Parquet nor JSONL ({str(error).splitlines()[0]})") from error
+    return table, [] if batch is None else batch.to_pylist()
+
+
+def show_rows(table: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Rows one below the other, long text indented and cut at 30 lines."""
+    console = _console()
+    console.print(f"[dim]{escape(str(table))}[/dim]")
+    for number, row in enumerate(rows, 1):
+        console.rule(f"row {number}", style="dim")
+        for name, value in row.items():
+            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            lines = printable(text).splitlines() or [""]
+            if len(lines) == 1:
+                console.print(f"[bold]{name}[/bold]  {escape(lines[0][:2000])}")
+                continue
+            more = [f"… {len(lines) - 30} more lines"] if len(lines) > 30 else []
+            console.print(f"[bold]{name}[/bold]")
+            console.print(escape("\n".join("    " + line for line in [*lines[:30], *more])))
+
+
+def printable(text: str) -> str:
+    """Text without the control characters that could steer a terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else f"\\x{ord(c):02x}" for c in text)
+
+
+def show_findings(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Each finding of the doctor as it comes; gives them all."""
+    console = _console()
+    shown = []
+    for finding in findings:
+        style = STATE_STYLE[finding["state"]]
+        console.print(f"[{style}]{finding['state']:<8}[/{style}] {finding['what']:<22} {escape(finding['detail'])}")
+        shown.append(dict(finding))
+    return shown
