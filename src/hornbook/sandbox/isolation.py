@@ -34,10 +34,10 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A way to shut a process in: the tools it needs, and the command line that starts the server inside."""
+    """A way to shut a process in, and the command line that starts the server inside."""
 
     name: str
-    tools: tuple[str, ...]
+    tool: str  # without which there is nothing to try
     command: Callable[[str, int], list[str]]  # server source, megabytes of scratch → argv
 
 
@@ -96,6 +96,9 @@ def bubblewrap_command(source: str, scratch_mb: int) -> list[str]:
     command += ["--as-pid-1", "--die-with-parent", "--new-session", "--clearenv"]
     for name, value in ENVIRONMENT.items():
         command += ["--setenv", name, value]
+    parents = {str(parent): None for path in (*view.readable, *DEVICES) for parent in reversed(Path(path).parents[:-1])}
+    for path in parents:  # made by bwrap itself they would be open to root alone
+        command += ["--perms", "0755", "--dir", path]
     for path in view.readable:
         command += ["--ro-bind", path, path]
     for path in view.links:
@@ -116,16 +119,16 @@ def unshare_command(source: str, scratch_mb: int) -> list[str]:
     view = view_of_interpreter(("setpriv", "unshare"))
     lines = ["set -eu", f"mount -t tmpfs -o size=256k,mode=755,nosuid,nodev tmpfs {STAGE}", f"cd {STAGE}"]
     for path in view.readable:
-        lines += _place(path) + _bind(path, read_only=True)
+        lines += _place(path) + _bind(path) + _protect(path)
     for path in view.links:
         lines.append(f"ln -s {shlex.quote(os.readlink(path))} {shlex.quote('.' + path)}")
     for path in view.covered:
         lines.append(f"mount -t tmpfs -o ro,size=4k,nosuid,nodev tmpfs {shlex.quote('.' + path)}")
     for path in DEVICES:
-        lines += _place(path) + _bind(path, read_only=False)
+        lines += _place(path) + _bind(path)
     scratch = f"size={scratch_mb}m,nr_inodes=4k,mode=1777,nosuid,nodev"
-    lines += ["mkdir tmp outside", f"mount -t tmpfs -o {scratch} tmpfs tmp", "mount -o remount,bind,ro,nosuid,nodev ."]
-    # The old root is still there to fetch `umount` from; then nothing of it is.
+    lines += ["mkdir tmp outside", "ln -s outside/proc proc", f"mount -t tmpfs -o {scratch} tmpfs tmp", "mount -o remount,bind,ro,nosuid,nodev ."]
+    # The old root lends `umount`, and the /proc that `umount` reads, for its own removal; then nothing of it is left.
     lines += ["pivot_root . outside", "cd /", f"PATH={_below('/outside')}", "umount -n -l /outside"]
     lines.append("exec " + shlex.join([*_shed(), *python_command(view, source)]))
     namespaces = ["--mount", "--pid", "--net", "--ipc", "--uts", "--fork", "--kill-child"]
@@ -145,18 +148,20 @@ def _place(path: str) -> list[str]:
     return [f"mkdir -p {shlex.quote('.' + os.path.dirname(path))}", f": > {here}"]
 
 
-def _bind(path: str, read_only: bool) -> list[str]:
-    """Commands that show `path` under the new root, keeping the mount flags a user namespace may not lift."""
+def _bind(path: str) -> list[str]:
+    """Commands that show `path` under the new root."""
+    return [f"mount --rbind {shlex.quote(path)} {shlex.quote('.' + path)}"]
+
+
+def _protect(path: str) -> list[str]:
+    """Commands that make a bound `path` read-only, keeping the mount flags a user namespace may not lift."""
     flags = os.statvfs(path).f_flag
     kept = [(os.ST_NOEXEC, "noexec"), (os.ST_NOATIME, "noatime"), (os.ST_NODIRATIME, "nodiratime")]
-    options = ["remount", "bind", "nosuid", *(name for flag, name in kept if flags & flag)]
-    options += ["ro", "nodev"] if read_only else []
-    here = shlex.quote("." + path)
-    bind = f"mount --rbind {shlex.quote(path)} {here}"
-    return [bind, f"mount -o {','.join(options)} {here}"] if read_only else [bind]
+    options = ["remount", "bind", "ro", "nosuid", "nodev", *(name for flag, name in kept if flags & flag)]
+    return [f"mount -o {','.join(options)} {shlex.quote('.' + path)}"]
 
 
 BACKENDS = (
-    Backend("bubblewrap", ("bwrap", "setpriv", "unshare"), bubblewrap_command),
-    Backend("unshare", ("unshare", "setpriv", "mount", "umount", "pivot_root"), unshare_command),
+    Backend("bubblewrap", "bwrap", bubblewrap_command),
+    Backend("unshare", "unshare", unshare_command),
 )

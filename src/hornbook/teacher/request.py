@@ -1,6 +1,7 @@
 """What a teacher is asked and what it answers: structured fields that also render to a prompt."""
 
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from string import Template
 from typing import Protocol
@@ -100,5 +101,6 @@ def request_id(request: Request) -> str:
     return content_id(request.render())
 
 
+@cache
 def _template(name: str) -> Template:
     return Template((files("hornbook") / "prompts" / name).read_text(encoding="utf-8"))

@@ -1,25 +1,22 @@
 """An offline rater of Python files: rules over the syntax tree, deterministic, and no language model.
 
 It answers the paper's question, the "educational value for a student whose goal is to learn basic coding concepts"
-(phi-1, section 2.1), from 0 to 5. What counts follows the paper's account of raw code (section 2): can it be read alone,
-is it documented, does it compute something, and is it short enough to read; or is it boilerplate, generated, a table of
-data, a test, a list of settings.
+(phi-1, section 2.1), from 0 to 5. What counts follows the paper's account of raw code (section 2): can it be read
+alone, is it documented, does it compute something, and is it short enough to read; or is it boilerplate, generated, a
+table of data, a test, a list of settings.
 """
 
 import ast
 import re
-import sys
 import warnings
 from collections.abc import Iterable
-from dataclasses import dataclass, field
 from math import exp, log2
 from statistics import fmean
 
+from hornbook.teacher.builtin.syntax import TEST_NAME, Block, Outline, read_outline
 from hornbook.teacher.request import Rated
 
 MAX_CHARACTERS = 200_000  # a longer file is no reading material, and its tree would take seconds
-LARGE_LITERAL = 16  # elements from which a list, tuple, set or dict counts as a table of data
-LONG_STRING_LINES = 12  # lines from which a string that is no docstring counts as data
 LESSON_LINES = (4, 30)  # a function within these bounds is read at one sitting
 GENERATED = re.compile(
     r"do not (?:edit|modify)|auto-?\s?(?:matically )?generated|machine[- ]generated|@generated"
@@ -29,69 +26,6 @@ GENERATED = re.compile(
 LICENCE = re.compile(r"copyright|licen[cs]e|all rights reserved|spdx|warrant(?:y|ies)", re.I)
 PYTHON_2 = re.compile(r"^[ \t]*(?:print\s+[\"'\w%]|except\s+[\w.()]+\s*,\s*\w+\s*:|exec\s+[\"'\w])", re.M)
 TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{\w+\}")
-TEST_NAME = re.compile(r"^test|Tests?$|TestCase$|^setUp|^tearDown")
-WORD = re.compile(r"[A-Za-z]{2,}")
-
-# `import numpy as np` is part of what a beginner reads; a name taken from deep inside a package is not.
-FAMILIAR_LIBRARIES = frozenset({"numpy", "pandas", "matplotlib", "torch"})
-# Machinery a first course leaves out: reflection, code at run time, foreign memory.
-ADVANCED_CALLS = frozenset(
-    "getattr setattr delattr hasattr exec eval compile __import__ globals locals vars super type id callable".split()
-)
-ADVANCED_MODULES = frozenset(
-    "abc ast asyncio codecs concurrent contextvars ctypes dis email fcntl gc http imp importlib inspect logging "
-    "multiprocessing opcode optparse pickle pkgutil select selectors signal site socket ssl subprocess symtable sys "
-    "sysconfig threading tokenize traceback types typing unittest urllib warnings weakref winreg xml xmlrpc zipimport".split()
-)
-
-LOOPS = (ast.For, ast.While, ast.AsyncFor)
-BRANCHES = (ast.If, ast.IfExp, ast.BoolOp)
-ARITHMETIC = (ast.BinOp, ast.Compare, ast.AugAssign, ast.Subscript)
-COMPREHENSIONS = (ast.ListComp, ast.SetComp, ast.DictComp, ast.GeneratorExp)
-DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef)
-ADVANCED = (ast.Await, ast.AsyncFor, ast.AsyncWith, ast.Global, ast.Nonlocal, ast.Lambda, ast.Starred, ast.YieldFrom)
-CONTAINERS = (ast.List, ast.Tuple, ast.Set, ast.Dict)
-LEAVES = (ast.expr_context, ast.operator, ast.unaryop, ast.cmpop, ast.boolop)
-
-
-@dataclass(slots=True)
-class Block:
-    """What stands in one function, or in everything outside of functions."""
-
-    name: str = ""
-    is_method: bool = False
-    lines: int = 0
-    doc_words: int = 0
-    has_example: bool = False
-    statements: int = 0
-    loops: int = 0
-    branches: int = 0
-    arithmetic: int = 0
-    comprehensions: int = 0
-    returns: int = 0
-    asserts: int = 0
-    advanced: int = 0
-    self_uses: int = 0  # reads of `self.x`
-    self_stores: int = 0  # assignments to `self.x`
-    data_lines: int = 0
-    names: set[str] = field(default_factory=set)
-    foreign: set[str] = field(default_factory=set)  # names imported from this project or an unfamiliar package
-
-
-@dataclass(slots=True)
-class Outline:
-    """A file as the rules see it."""
-
-    functions: list[Block] = field(default_factory=list)
-    outside: Block = field(default_factory=Block)
-    classes: int = 0
-    test_classes: int = 0
-    class_fields: int = 0
-    imports: int = 0
-    foreign_imports: int = 0
-    advanced_imports: int = 0
-    plain_assignments: int = 0  # at module level, to a name, of a value that computes nothing
-    doc_words: int = 0
 
 
 def rate_document(text: str) -> Rated:
@@ -99,6 +33,7 @@ def rate_document(text: str) -> Rated:
 
     Always answers: what cannot be parsed gets a fixed low score that says so.
     """
+    text = text.removeprefix("\ufeff")
     if not text.strip():
         return Rated(0.0, "empty file")
     if "\0" in text:
@@ -106,8 +41,9 @@ def rate_document(text: str) -> Rated:
     if len(text) > MAX_CHARACTERS:
         return Rated(0.5, f"{len(text):,} characters: too long to be read as a lesson")
     lines = text.split("\n")
-    if max(map(len, lines)) > 2_000 or len(text) / len(lines) > 200:
-        return Rated(0.2, f"minified or packed: {len(text) / len(lines):,.0f} characters per line")
+    longest = max(map(len, lines))
+    if longest > 2_000 or len(text) / len(lines) > 200:
+        return Rated(0.2, f"minified or packed: a line of {longest:,} characters")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # invalid escapes in the document are no business of ours
@@ -116,7 +52,7 @@ def rate_document(text: str) -> Rated:
         return _unparsed(text)
     except (RecursionError, MemoryError):
         return Rated(0.2, "nested too deeply to be parsed: not written for a reader")
-    return _judge(_outline(tree), lines)
+    return _judge(read_outline(tree), lines)
 
 
 def _unparsed(text: str) -> Rated:
@@ -125,155 +61,6 @@ def _unparsed(text: str) -> Rated:
     if TEMPLATE.search(text):
         return Rated(0.3, "does not parse: a template with placeholders")
     return Rated(0.3, "does not parse as Python")
-
-
-# ── reading the tree ────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-def _outline(tree: ast.Module) -> Outline:
-    """One pass over the module and class level; each function is then read by itself, nested ones with their outer."""
-    outline = Outline(doc_words=_words(ast.get_docstring(tree, clean=False)))
-    foreign: set[str] = set()
-    definitions: list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]] = []
-    pending: list[tuple[ast.AST, bool]] = [(node, False) for node in reversed(tree.body)]
-    while pending:
-        node, in_class = pending.pop()
-        if isinstance(node, DEFINITIONS):
-            definitions.append((node, in_class))
-        elif isinstance(node, ast.ClassDef):
-            outline.classes += 1
-            bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
-            outline.test_classes += any(TEST_NAME.search(name) for name in [node.name, *bases])
-            outline.outside.advanced += len(node.keywords) + len(node.decorator_list)
-            outline.doc_words += _words(ast.get_docstring(node, clean=False))
-            pending.extend((child, True) for child in reversed(node.body))
-        elif isinstance(node, ast.Import | ast.ImportFrom):
-            _read_import(node, outline, foreign)
-        elif isinstance(node, ast.If | ast.Try | ast.With | ast.For | ast.While):
-            outline.outside.statements += 1
-            _count(node, type(node), outline.outside)
-            for condition in (getattr(node, "test", None), getattr(node, "iter", None)):
-                if condition is not None:
-                    _read(condition, outline.outside)
-            parts = [getattr(node, name, []) for name in ("body", "orelse", "finalbody")]
-            parts.extend(handler.body for handler in getattr(node, "handlers", []))
-            pending.extend((child, in_class) for part in reversed(parts) for child in reversed(part))
-        else:
-            _read_plain_statement(node, in_class, outline)
-    outline.functions = [_function(node, in_class, foreign) for node, in_class in definitions]
-    return outline
-
-
-def _read_import(node: ast.Import | ast.ImportFrom, outline: Outline, foreign: set[str]) -> None:
-    for module in [alias.name for alias in node.names] if isinstance(node, ast.Import) else [node.module or ""]:
-        outline.imports += 1
-        root = module.split(".")[0]
-        relative = isinstance(node, ast.ImportFrom) and node.level > 0
-        standard = root in sys.stdlib_module_names and not root.startswith("_") or root == "__future__"
-        if not relative and (standard or module in FAMILIAR_LIBRARIES):
-            outline.advanced_imports += root in ADVANCED_MODULES
-            continue
-        outline.foreign_imports += 1
-        for alias in node.names:
-            foreign.add(alias.asname or alias.name.split(".")[0])
-
-
-def _read_plain_statement(node: ast.AST, in_class: bool, outline: Outline) -> None:
-    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
-        return  # a docstring, or a bare string
-    _read(node, outline.outside)
-    if isinstance(node, ast.Assign | ast.AnnAssign):
-        outline.class_fields += in_class
-        value = node.value
-        outline.plain_assignments += value is None or isinstance(
-            value, (ast.Constant, ast.Name, ast.Attribute, ast.Call, *CONTAINERS)
-        )
-
-
-def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, in_class: bool, foreign: set[str]) -> Block:
-    block = Block(node.name, in_class, (node.end_lineno or node.lineno) - node.lineno + 1)
-    docstring = ast.get_docstring(node, clean=False)
-    block.doc_words = _words(docstring)
-    block.has_example = docstring is not None and ">>>" in docstring
-    block.advanced += isinstance(node, ast.AsyncFunctionDef)
-    block.advanced += sum(getattr(mark, "id", "") not in ("property", "staticmethod") for mark in node.decorator_list)
-    block.advanced += (node.args.vararg is not None) + (node.args.kwarg is not None)
-    for child in node.body[docstring is not None :]:
-        _read(child, block)
-    for default in (*node.args.defaults, *node.args.kw_defaults):
-        if default is not None:
-            _read(default, block)
-    block.foreign = block.names & foreign
-    block.names = set()
-    return block
-
-
-def _read(root: ast.AST, block: Block) -> None:
-    """Count what stands under a node. Iterative: a tree may be deeper than Python's stack."""
-    pending = [root]
-    while pending:
-        node = pending.pop()
-        kind = type(node)
-        if kind is ast.Name:
-            name = node.id  # type: ignore[attr-defined]
-            block.names.add(name)
-            block.advanced += name in ADVANCED_CALLS
-            continue
-        if kind is ast.Constant:
-            _read_constant(node, block)  # type: ignore[arg-type]
-            continue
-        if isinstance(node, LEAVES):
-            continue
-        if isinstance(node, ast.stmt):
-            block.statements += 1
-        if isinstance(node, CONTAINERS):
-            elements = node.values if isinstance(node, ast.Dict) else node.elts
-            if len(elements) >= LARGE_LITERAL:
-                block.data_lines += (node.end_lineno or node.lineno) - node.lineno + 1
-                continue
-        _count(node, kind, block)
-        for name in kind._fields:
-            value = getattr(node, name, None)
-            if isinstance(value, ast.AST):
-                pending.append(value)
-            elif type(value) is list:
-                pending.extend(item for item in value if isinstance(item, ast.AST))
-
-
-def _read_constant(node: ast.Constant, block: Block) -> None:
-    lines = (node.end_lineno or node.lineno) - node.lineno + 1
-    if lines >= LONG_STRING_LINES:
-        block.data_lines += lines
-
-
-def _count(node: ast.AST, kind: type[ast.AST], block: Block) -> None:
-    if kind is ast.Attribute:
-        if isinstance(node.value, ast.Name) and node.value.id in ("self", "cls"):  # type: ignore[attr-defined]
-            if isinstance(node.ctx, ast.Store):  # type: ignore[attr-defined]
-                block.self_stores += 1
-            else:
-                block.self_uses += 1
-    elif kind in ARITHMETIC:
-        block.arithmetic += 1
-    elif kind in BRANCHES:
-        block.branches += 1
-    elif kind in LOOPS:
-        block.loops += 1
-    elif kind in COMPREHENSIONS:
-        block.comprehensions += 1
-    elif kind is ast.Return:
-        block.returns += 1
-    elif kind is ast.Assert:
-        block.asserts += 1
-    elif kind in ADVANCED:
-        block.advanced += 1
-
-
-def _words(docstring: str | None) -> int:
-    return 0 if docstring is None else len(WORD.findall(docstring))
-
-
-# ── judging ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _judge(outline: Outline, lines: list[str]) -> Rated:
@@ -312,11 +99,12 @@ def _not_a_lesson(outline: Outline, lines: list[str]) -> Rated | None:
 def _without_functions(outline: Outline, statements: int) -> Rated | None:
     if outline.classes and outline.class_fields + 2 >= statements:
         return Rated(0.7, f"declarations only: {outline.classes} classes without methods")
+    plain = f"{outline.plain_assignments} plain assignment" + "s" * (outline.plain_assignments != 1)
     imported = f"{outline.imports} import" + "s" * (outline.imports != 1)
     if outline.imports >= statements - outline.plain_assignments and outline.imports >= outline.plain_assignments:
         return Rated(0.2, f"re-exports: {imported} and nothing defined")
     if outline.plain_assignments > 0.6 * statements:
-        return Rated(0.4, f"configuration: {outline.plain_assignments} plain assignments and no functions")
+        return Rated(0.4, f"configuration: {plain} and no functions")
     if not outline.outside.loops and not outline.outside.comprehensions:
         return Rated(0.8, "a script of statements without functions or loops")
     return None

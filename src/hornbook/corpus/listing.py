@@ -1,0 +1,111 @@
+"""Which files a corpus consists of: their paths, the names they are known by, and the source each is counted under."""
+
+import glob
+import os
+import sysconfig
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from hornbook.errors import UserError
+from hornbook.recipe import CorpusConfig, FilesSource, InstalledSource
+
+TEXT_SUFFIXES = (".py", ".txt", ".md")
+TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
+# Ourselves, whose textbook grammar and drill problems must not be trained on; and the shims of editable installs, which
+# hold paths of this machine.
+LEFT_OUT = ("hornbook",)
+EDITABLE_SHIMS = ("__editable__", "_editable_impl_")
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFile:
+    """A file of the corpus."""
+
+    path: Path
+    name: str  # relative to its root, with `/`: the same wherever the root lies
+    source: str
+    text_column: str  # of a table; empty where the file is one text
+
+
+def list_files(config: CorpusConfig) -> list[SourceFile]:
+    """All files of all sources, in the order of the sources and by name within each.
+
+    Raises UserError for a path that does not exist, cannot be listed, or holds nothing.
+    """
+    files: list[SourceFile] = []
+    for source in config.sources:
+        files += list(_installed()) if isinstance(source, InstalledSource) else _user_files(source)
+    return files
+
+
+def _installed() -> Iterator[SourceFile]:
+    """The standard library, then the installed packages.
+
+    A sample drawn evenly over sources should see every project once, not every file: so a package is a source. The
+    standard library is many projects under one roof, so each of its packages counts (`stdlib/asyncio`), while its single
+    modules, some 180 with one file each, share the source `stdlib`.
+    """
+    paths = sysconfig.get_paths()
+    stdlib = Path(paths["stdlib"])
+    for path, parts in _python_files(stdlib, ("site-packages", "dist-packages")):
+        source = f"stdlib/{parts[0]}" if len(parts) > 1 else "stdlib"
+        yield SourceFile(path, "/".join(("stdlib", *parts)), source, "")
+    seen: set[Path] = set()
+    for root in (Path(paths["purelib"]), Path(paths["platlib"])):
+        if root.resolve() in seen or not root.is_dir():
+            continue
+        seen.add(root.resolve())
+        for path, parts in _python_files(root, LEFT_OUT):
+            if not parts[0].startswith(EDITABLE_SHIMS):
+                yield SourceFile(path, "/".join(parts), parts[0].removesuffix(".py"), "")
+
+
+def _python_files(root: Path, left_out: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
+    """The `.py` files below a root and the parts of their names, without the named entries of the root itself."""
+    for path in _walk(root, (".py",), left_out):
+        yield path, path.relative_to(root).parts
+
+
+def _walk(root: Path, suffixes: tuple[str, ...], left_out: tuple[str, ...]) -> Iterator[Path]:
+    """Files below a root by name, hidden directories, caches and the named entries of the root left out."""
+    for folder, directories, names in os.walk(root, onerror=_cannot_list):
+        at_root = Path(folder) == root
+        directories[:] = sorted(
+            d for d in directories if not d.startswith(".") and d != "__pycache__" and not (at_root and d in left_out)
+        )
+        for name in sorted(names):
+            if name.endswith(suffixes) and not name.startswith("."):
+                yield Path(folder, name)
+
+
+def _cannot_list(error: OSError) -> NoReturn:
+    raise UserError(f"{error.filename}: cannot be listed ({error.strerror}); give it read permission or another path")
+
+
+def _user_files(source: FilesSource) -> list[SourceFile]:
+    path = Path(source.path).expanduser()
+    if glob.has_magic(source.path):
+        root = path
+        while glob.has_magic(str(root)):
+            root = root.parent
+        found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+    elif path.is_dir():
+        root, found = path, list(_walk(path, TEXT_SUFFIXES + TABLE_SUFFIXES, ()))
+    elif path.is_file():
+        root, found = path.parent, [path]
+    else:
+        raise UserError(f"{source.path}: no such file or directory; mend `path` of the source `{source.source}`")
+    if not found:
+        kinds = ", ".join(TEXT_SUFFIXES + TABLE_SUFFIXES)
+        raise UserError(f"{source.path}: holds no files ({kinds}); mend `path` of the source `{source.source}`")
+    return [
+        SourceFile(
+            file,
+            file.relative_to(root).as_posix(),
+            source.source,
+            source.text_column if file.name.endswith(TABLE_SUFFIXES) else "",
+        )
+        for file in found
+    ]

@@ -1,0 +1,260 @@
+"""From the manifests and tables of one run to a `RunRecord`.
+
+A run is described by `<work>/runs/<recipe>[.<arm>].json`: the recipe as resolved, the arm, the steps in the order of the
+pipeline with their directories, and the models with their labels. A step without a manifest is not finished: what would
+come from it is left out, and its name stands under `missing`.
+
+Tables are read as streams, and samples are drawn by the smallest content id: ids are digests, so this is a random
+sample that is the same in every report of the same run.
+"""
+
+import hashlib
+import heapq
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from hornbook.errors import UserError
+from hornbook.records import Completion, Document, Dropped, Exercise, Outcome
+from hornbook.report.record import (
+    Answer,
+    DocumentSample,
+    ExerciseSample,
+    Histogram,
+    LossPoint,
+    ModelRecord,
+    ProblemSample,
+    RunRecord,
+    Score,
+    StepRecord,
+    TextbookSample,
+)
+from hornbook.run.manifest import MANIFEST, read_manifest
+from hornbook.run.step import Counts
+from hornbook.tables import read_columns, read_rows
+
+SAMPLE_SCAN_ROWS = 200_000  # a sample is drawn from this many rows at most, so that a report of a large run is quick
+KEPT_EXERCISES, DROPPED_EXERCISES, TEXTBOOKS = 6, 6, 4
+PASSED_PROBLEMS, FAILED_PROBLEMS = 3, 3  # of each task
+DOCUMENTS_PER_BUCKET = 3  # kept, and as many dropped
+HISTOGRAM_BINS, HIGHEST_SCORE = 50, 5.0
+
+
+def collect(work: Path, run_file: Path) -> RunRecord:
+    """Everything the report of a run says.
+
+    Raises UserError where the run description or a file of a finished step is missing or damaged.
+    """
+    described = _read_json(run_file)
+    try:
+        recipe, arm = described["recipe"], described["arm"]
+        named = [(str(step["name"]), work / str(step["directory"])) for step in described["steps"]]
+        labels = {str(name): str(label) for name, label in described["models"].items()}
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run_file}: not a run description ({error!r}); run the recipe again") from error
+    steps = tuple(_step_record(name, where) for name, where in named if (where / MANIFEST).is_file())
+    finished = {step.name: step for step in steps}
+    return RunRecord(
+        recipe=recipe,
+        arm=arm,
+        steps=steps,
+        missing=tuple(name for name, _ in named if name not in finished),
+        models=tuple(_model_record(name, label, recipe, finished) for name, label in labels.items()),
+        histogram=_histogram(finished),
+        documents=_document_samples(finished),
+        exercises=_exercise_samples(finished, work),
+        textbooks=_textbook_samples(finished),
+        problems=_problem_samples(tuple(labels), finished),
+    )
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; run the recipe first") from None
+    except (OSError, ValueError) as error:
+        raise UserError(f"{path}: damaged ({error}); run the recipe again") from error
+
+
+def _step_record(name: str, directory: Path) -> StepRecord:
+    manifest = read_manifest(directory)
+    counts = manifest["counts"]
+    return StepRecord(
+        name=name,
+        directory=directory,
+        inputs=manifest["inputs"],
+        counts=None if counts is None else Counts(**counts),
+        facts=manifest["facts"],
+        timing=manifest["timing"],
+        machine=manifest["machine"],
+        version=manifest["version"],
+        started=manifest["started"],
+        ended=manifest["ended"],
+        seconds=manifest["seconds"],
+        peak_memory_bytes=manifest["peak_memory_bytes"],
+        size_bytes=sum(what["bytes"] for what in manifest["files"].values()),
+    )
+
+
+def _model_record(
+    name: str, label: str, recipe: Mapping[str, Any], steps: Mapping[str, StepRecord]
+) -> ModelRecord:
+    trained, evaluated = steps.get(f"train.{name}"), steps.get(f"eval.{name}")
+    config = recipe["models"][name]
+    scores: dict[str, Score] = {}
+    verdicts: dict[str, Mapping[str, int]] = {}
+    if evaluated is not None:
+        found = _read_json(evaluated.directory / "scores.json")
+        scores = {task: _score(task, entry) for task, entry in found.items()}
+        for path in sorted(evaluated.directory.glob("outcomes-*.parquet")):
+            kinds = Counter(str(kind) for (kind,) in read_columns(path, ["outcome"]))
+            verdicts[path.stem.removeprefix("outcomes-")] = dict(sorted(kinds.items()))
+    return ModelRecord(
+        name=name,
+        label=label,
+        start=config["start"],
+        mixture=config["mixture"],
+        scores=scores,
+        losses=() if trained is None else tuple(_losses(trained.directory / "losses.jsonl")),
+        verdicts=verdicts,
+    )
+
+
+def _score(task: str, entry: Mapping[str, Any]) -> Score:
+    return Score(
+        task=task,
+        metric=entry["metric"],
+        value=entry["value"],
+        n=entry["n"],
+        low=entry["low"],
+        high=entry["high"],
+        failed=entry["failed"],
+        reason=entry.get("reason", ""),
+    )
+
+
+def _losses(path: Path) -> Iterator[LossPoint]:
+    for step, tokens, loss, rate in read_columns(path, ["step", "tokens", "loss", "learning_rate"]):
+        yield LossPoint(step, tokens, loss, rate)
+
+
+def _histogram(steps: Mapping[str, StepRecord]) -> Histogram | None:
+    if "score" not in steps:
+        return None
+    kept = steps.get("filter")
+    edges = tuple(HIGHEST_SCORE * i / HISTOGRAM_BINS for i in range(HISTOGRAM_BINS + 1))
+    return Histogram(
+        edges=edges,
+        scored=_binned(steps["score"].directory / "documents.parquet"),
+        kept=None if kept is None else _binned(kept.directory / "documents.parquet"),
+    )
+
+
+def _binned(path: Path) -> tuple[int, ...]:
+    bins = [0] * HISTOGRAM_BINS
+    for (score,) in read_columns(path, ["score"]):
+        bins[min(max(int(score / HIGHEST_SCORE * HISTOGRAM_BINS), 0), HISTOGRAM_BINS - 1)] += 1
+    return tuple(bins)
+
+
+def _document_samples(steps: Mapping[str, StepRecord]) -> tuple[DocumentSample, ...]:
+    """The samples the filter step drew from each score bucket, the highest bucket first."""
+    if "filter" not in steps:
+        return ()
+    raise NotImplementedError
+
+
+def _smallest_ids(ids: Iterator[str], number: int) -> set[str]:
+    scanned = (identity for _, identity in zip(range(SAMPLE_SCAN_ROWS), ids, strict=False))
+    return set(heapq.nsmallest(number, scanned))
+
+
+def _exercise_samples(steps: Mapping[str, StepRecord], work: Path) -> tuple[ExerciseSample, ...]:
+    """Exercises that passed, then some that did not: of each reason alike, as far as there are."""
+    if "verify" not in steps:
+        return ()
+    verify = steps["verify"]
+    kept_path = verify.directory / "exercises.parquet"
+    chosen = _smallest_ids((row[0] for row in read_columns(kept_path, ["id"])), KEPT_EXERCISES)
+    passed = [row for row in read_rows(kept_path, Exercise) if row.id in chosen]
+    by_reason: dict[str, list[Dropped]] = {}
+    for row in read_rows(verify.directory / "dropped.parquet", Dropped):
+        of_reason = by_reason.setdefault(row.reason, [])
+        if len(of_reason) < DROPPED_EXERCISES:
+            of_reason.append(row)
+    dropped = {row.id: row for row in _take_in_turn(by_reason, DROPPED_EXERCISES)}
+    written = work / verify.inputs["exercises"] / "exercises.parquet"
+    failed = [row for row in read_rows(written, Exercise) if row.id in dropped] if dropped else []
+    return (
+        *(ExerciseSample(row, "", "") for row in sorted(passed, key=lambda row: row.id)),
+        *(ExerciseSample(row, dropped[row.id].reason, dropped[row.id].detail) for row in failed),
+    )
+
+
+def _take_in_turn(rows: Mapping[str, list[Dropped]], number: int) -> list[Dropped]:
+    """Up to `number` rows: the first of each reason, then the second of each, and so on."""
+    longest = max(map(len, rows.values()), default=0)
+    turns = [of_reason[turn] for turn in range(longest) for _, of_reason in sorted(rows.items()) if turn < len(of_reason)]
+    return turns[:number]
+
+
+def _textbook_samples(steps: Mapping[str, StepRecord]) -> tuple[TextbookSample, ...]:
+    if "textbooks" not in steps:
+        return ()
+    path = steps["textbooks"].directory / "documents.parquet"
+    chosen = _smallest_ids((row[0] for row in read_columns(path, ["id"])), TEXTBOOKS)
+    found = sorted((row for row in read_rows(path, Document) if row.id in chosen), key=lambda row: row.id)
+    return tuple(TextbookSample(row.source, row.text) for row in found)
+
+
+def _problem_samples(models: tuple[str, ...], steps: Mapping[str, StepRecord]) -> tuple[ProblemSample, ...]:
+    """For every task, problems that were solved and problems that were not, each with what every model wrote."""
+    directories = {name: steps[f"eval.{name}"].directory for name in models if f"eval.{name}" in steps}
+    tasks = dict.fromkeys(
+        path.stem.removeprefix("outcomes-")
+        for directory in directories.values()
+        for path in sorted(directory.glob("outcomes-*.parquet"))
+    )
+    return tuple(sample for task in tasks for sample in _problems_of(task, directories))
+
+
+def _problems_of(task: str, directories: Mapping[str, Path]) -> list[ProblemSample]:
+    outcomes: dict[str, dict[str, Outcome]] = {}  # by task id and model: the first sample
+    for model, directory in directories.items():
+        path = directory / f"outcomes-{task}.parquet"
+        for row in read_rows(path, Outcome) if path.exists() else ():
+            if row.sample == 0:
+                outcomes.setdefault(row.task_id, {})[model] = row
+    chosen = _choose_problems(outcomes)
+    written: dict[tuple[str, str], Completion] = {}
+    for model, directory in directories.items():
+        path = directory / f"completions-{task}.parquet"
+        for completion in read_rows(path, Completion) if path.exists() else ():
+            if completion.sample == 0 and completion.task_id in chosen:
+                written[completion.task_id, model] = completion
+    samples = []
+    for task_id in chosen:
+        answered = [(model, written[task_id, model]) for model in directories if (task_id, model) in written]
+        answers = tuple(
+            Answer(model, what.text, outcomes[task_id][model].outcome, outcomes[task_id][model].detail)
+            for model, what in answered
+        )
+        if answers:
+            samples.append(ProblemSample(task, task_id, answered[0][1].prompt, answers))
+    return samples
+
+
+def _choose_problems(outcomes: Mapping[str, Mapping[str, Outcome]]) -> list[str]:
+    """Problems some model solved, then problems the last model did not, in an order that only the task id decides."""
+    shuffled = sorted(outcomes, key=lambda task_id: hashlib.blake2b(task_id.encode("utf-8", "replace")).digest())
+    last = {task_id: list(outcomes[task_id].values())[-1].outcome for task_id in shuffled}
+    solved = [t for t in shuffled if any(row.outcome == "passed" for row in outcomes[t].values())]
+    solved.sort(key=lambda task_id: last[task_id] != "passed")  # stable: those the last model solved come first
+    chosen = solved[:PASSED_PROBLEMS]
+    for kind in ("failed", "timeout", "error", "unscored"):
+        limit = FAILED_PROBLEMS if kind == "failed" else 1
+        chosen += [task_id for task_id in shuffled if last[task_id] == kind and task_id not in chosen][:limit]
+    return chosen

@@ -1,0 +1,147 @@
+"""What a report says about one run, as values: `collect` fills them, `flow`, `figures` and `render` read them."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hornbook.records import Exercise
+from hornbook.run.step import Counts
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A finished step, as its manifest tells it."""
+
+    name: str
+    directory: Path
+    inputs: Mapping[str, str]  # the names of directories, by the name the step gives them
+    counts: Counts | None
+    facts: Mapping[str, Any]
+    timing: Mapping[str, Any]
+    machine: Mapping[str, Any]
+    version: int
+    started: str  # ISO 8601, UTC
+    ended: str
+    seconds: float
+    peak_memory_bytes: int
+    size_bytes: int  # of all its files
+
+    @property
+    def family(self) -> str:
+        """What kind of step it is: `dedup` for `dedup.exercises`."""
+        return self.name.split(".")[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """One model on one task. `value` is None where the task could not be measured; `reason` says why."""
+
+    task: str
+    metric: str  # `pass@1` (0 to 1) or `bits_per_byte`
+    value: float | None
+    n: int
+    low: float | None  # of the 95% interval
+    high: float | None
+    failed: int  # errors of ours: not scored, and not wrong
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LossPoint:
+    """One training step."""
+
+    step: int
+    tokens: int  # seen so far in this training run
+    loss: float  # nats per token
+    learning_rate: float
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRecord:
+    """One trained model of the recipe; what is not there yet is empty."""
+
+    name: str
+    label: str
+    start: str  # `scratch`, or the name of another model
+    mixture: Mapping[str, float]
+    scores: Mapping[str, Score]  # by task
+    losses: tuple[LossPoint, ...]
+    verdicts: Mapping[str, Mapping[str, int]]  # by task: how many samples had each outcome
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What one model wrote for a problem, and what became of it."""
+
+    model: str
+    text: str
+    outcome: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProblemSample:
+    """One problem with the first answer of every model."""
+
+    task: str
+    task_id: str
+    prompt: str
+    answers: tuple[Answer, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """Documents by the classifier's score. Bin `i` covers `edges[i]` to `edges[i + 1]`."""
+
+    edges: tuple[float, ...]
+    scored: tuple[int, ...]
+    kept: tuple[int, ...] | None  # None: the filter has not run
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentSample:
+    """A document of the corpus from one score bucket, as the filter judged it."""
+
+    bucket: str
+    kept: bool
+    score: float
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ExerciseSample:
+    """An exercise and what became of its solution in the sandbox; `reason` is empty where it passed."""
+
+    exercise: Exercise
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextbookSample:
+    """A synthetic textbook section."""
+
+    source: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """One run of a recipe, finished or not."""
+
+    recipe: Mapping[str, Any]  # as resolved
+    arm: str | None
+    steps: tuple[StepRecord, ...]  # that are finished, in the order of the pipeline
+    missing: tuple[str, ...]  # names of the steps that are not
+    models: tuple[ModelRecord, ...]
+    histogram: Histogram | None
+    documents: tuple[DocumentSample, ...]
+    exercises: tuple[ExerciseSample, ...]
+    textbooks: tuple[TextbookSample, ...]
+    problems: tuple[ProblemSample, ...]
+
+    def step(self, name: str) -> StepRecord | None:
+        """The finished step of that name."""
+        return next((step for step in self.steps if step.name == name), None)

@@ -1,0 +1,64 @@
+"""Which isolation works on this machine, tried for real."""
+
+from dataclasses import dataclass
+
+from hornbook.errors import UserError
+from hornbook.sandbox.execute import ServerLost, run_programs
+from hornbook.sandbox.isolation import BACKENDS, Backend, find_tool
+from hornbook.sandbox.programs import Limits, Program
+
+LIMITS = Limits(cpu_seconds=1.0, memory_mb=256)
+# Each passes only inside: the program cannot know what a candidate cannot see.
+PROGRAMS = (
+    Program("runs", "def double(x):\n    return 2 * x\n", ("assert double(21) == 42",)),
+    Program("no files of the host", "import os\n", (f"assert not os.path.exists({__file__!r})",)),
+    Program("no home or /proc", "import os\n", ("assert not any(map(os.path.exists, ('/home', '/proc/self', '/etc/passwd')))",)),
+    Program(
+        "no network",
+        "import socket\n",
+        ("assert [name for _, name in socket.if_nameindex() if name != 'lo'] == []",),
+    ),
+    Program("read-only", "import os\n", ("assert os.statvfs('/').f_flag & os.ST_RDONLY",)),
+    Program("no privileges", "import os\n", ("assert os.getuid() != 0 and os.getpid() != 1",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What came of trying one back end."""
+
+    backend: Backend
+    works: bool
+    detail: str  # why not; empty where it works
+
+
+def available() -> list[Probe]:
+    """Every back end, tried now, the preferred first. Takes about 0.3 s for each."""
+    return [_probe(backend) for backend in BACKENDS]
+
+
+def choose_backend() -> Backend:
+    """The first back end that works here. Raises UserError that says why none does and what to install."""
+    failures = []
+    for backend in BACKENDS:
+        probe = _probe(backend)
+        if probe.works:
+            return backend
+        failures.append(f"{backend.name}: {probe.detail}")
+    raise UserError(
+        f"sandbox: code cannot be run safely here ({'; '.join(failures)}): install bubblewrap "
+        "(`apt install bubblewrap` or `dnf install bubblewrap`) and allow user namespaces "
+        "(`sysctl user.max_user_namespaces=10000`; in Docker: `--security-opt seccomp=unconfined`)"
+    )
+
+
+def _probe(backend: Backend) -> Probe:
+    if not find_tool(backend.tool).startswith("/"):
+        return Probe(backend, False, f"`{backend.tool}` is not installed")
+    try:
+        for verdict in run_programs(PROGRAMS, LIMITS, 1, backend):
+            if verdict.outcome != "passed":
+                return Probe(backend, False, f"the trial `{verdict.id}` {verdict.outcome}: {verdict.detail}")
+    except ServerLost as lost:
+        return Probe(backend, False, str(lost))
+    return Probe(backend, True, "")

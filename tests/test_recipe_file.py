@@ -1,0 +1,112 @@
+from pathlib import Path
+
+import pytest
+
+from hornbook.errors import UserError
+from hornbook.recipe import Recipe
+from hornbook.recipe_file import read_recipe, to_yaml
+
+MINI = Path(__file__).parents[1] / "recipes" / "mini.yaml"
+TEXT = MINI.read_text()
+
+
+def line_of(text, fragment):
+    return text[: text.index(fragment)].count("\n") + 1
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ("sample_bytes: 60", "sample_byte: 60", "corpus.sample_byte: unknown field; did you mean `sample_bytes`?"),
+        ("seed: 1\n", "seed: one\n", 'seed: should be a valid integer, not "one"'),
+        ("seed: 1\n", "seed: 1.5\n", "seed: should be a valid integer"),
+        ("{raw: 1.0}", "{raw: 0.0}", "models.A: the weights of `mixture` sum to zero"),
+        ("{raw: 1.0}", "{rare: 1.0}", "models.A.mixture.rare: should be 'raw'"),
+        ("{seed: 2}", "{sead: 2}", "arms.seed-2: the recipe has no field `sead`; did you mean `seed`?"),
+        ("kind: installed #", "kind: instaled #", "corpus.sources.0: `instaled` is no kind of source"),
+        ("heads: 4", "heads: 3", "model: hidden must be a multiple of heads"),
+        ("start: B", "start: D", "models.C.start: `D` is neither `scratch` nor a model of this recipe"),
+        ("start: B", "start: C", "models.C.start: the models start from each other in a circle"),
+        ("keep_share: 0.17", "keep_share: 1.7", "filter.keep_share: should be less than or equal to 1, not 1.7"),
+    ],
+)
+def test_each_planted_fault_is_one_line_with_file_line_and_field(tmp_path, before, after, complaint):
+    assert before in TEXT
+    path = tmp_path / "bad.yaml"
+    path.write_text(TEXT.replace(before, after, 1))
+    with pytest.raises(UserError) as caught:
+        read_recipe(path)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert complaint in message
+    place, line = message.split(": ")[0].rsplit(":", 1)
+    assert place == str(path)
+    section_or_field = {line_of(path.read_text(), after)}
+    if "models.A: " in message:
+        section_or_field = {line_of(path.read_text(), "  A:\n")}
+    if "model: " in message:
+        section_or_field = {line_of(path.read_text(), "model: #")}
+    assert int(line) in section_or_field
+
+
+def test_a_missing_field_names_its_section(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(TEXT.replace("  trees: 200\n", ""))
+    with pytest.raises(UserError, match=r"bad\.yaml:\d+: classify\.trees: is missing"):
+        read_recipe(path)
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text(TEXT.replace("seed: 1\n", "seed: 1\nseed: 2\n", 1))
+    with pytest.raises(UserError, match="seed is given twice"):
+        read_recipe(path)
+
+
+@pytest.mark.parametrize("content", ["[1, 2]", "", "seed: [1", "\x00"])
+def test_what_is_no_recipe_is_said_to_be_none(tmp_path, content):
+    path = tmp_path / "bad.yaml"
+    path.write_text(content)
+    with pytest.raises(UserError, match=r"bad\.yaml"):
+        read_recipe(path)
+
+
+def test_overrides_change_the_field_and_name_themselves_when_wrong():
+    recipe = read_recipe(MINI)
+    assert recipe.resolve(None, ["filter.keep_share=0.2"]).filter.keep_share == 0.2
+    assert recipe.resolve(None, ["models.A.mixture.filtered=0.5"]).models["A"].mixture == {"raw": 1.0, "filtered": 0.5}
+    assert recipe.resolve(None, ["machine.workers=1"]).machine.workers == 1
+    for override, complaint in [
+        ("filter.keep=0.2", "--set filter.keep=0.2: the recipe has no field `filter.keep`"),
+        ("seed=abc", "--set seed=abc: seed: should be a valid integer"),
+        ("seed", "--set seed: write it as KEY=VALUE"),
+        ("machine.wrkers=1", "did you mean `workers`"),
+        ("a.b.c=1", "the recipe has no field `a`"),
+    ]:
+        with pytest.raises(UserError) as caught:
+            recipe.resolve(None, [override])
+        assert complaint in str(caught.value)
+
+
+def test_an_arm_changes_what_it_names_and_nothing_else():
+    recipe = read_recipe(MINI)
+    base, arm = recipe.resolve().model_dump(), recipe.resolve("seed-2").model_dump()
+    assert arm["seed"] == 2
+    assert {key for key in base if base[key] != arm[key]} == {"seed"}
+    with pytest.raises(UserError, match="has no arm `seed-9`"):
+        recipe.resolve("seed-9")
+
+
+def test_scalars_are_those_of_yaml_1_2():
+    recipe = read_recipe(MINI)
+    assert recipe.resolve(None, ["models.A.learning_rate=1e-3"]).models["A"].learning_rate == 0.001
+    assert recipe.resolve(None, ["machine.compile=on"]).machine.compile == "on"
+
+
+def test_the_resolved_recipe_reads_back_as_itself(tmp_path):
+    recipe = read_recipe(MINI).resolve("seed-3", ["filter.keep_share=0.3"])
+    path = tmp_path / "resolved.yaml"
+    path.write_text(to_yaml(recipe))
+    again = read_recipe(path).resolve()
+    assert isinstance(again, Recipe)
+    assert again == recipe
