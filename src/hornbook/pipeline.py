@@ -34,6 +34,7 @@ from hornbook.recipe_file import RecipeFile, to_yaml
 from hornbook.run.engine import in_order
 from hornbook.run.fingerprint import directory_name
 from hornbook.run.step import Step
+from hornbook.teacher.load import load_teacher
 
 RUNS = "runs"  # below the work directory: one folder a run, with its record, its resolved recipe and its report
 
@@ -64,6 +65,11 @@ def build_run(recipe_file: RecipeFile, arm: str | None, overrides: Iterable[str]
     Raises UserError for a bad recipe, a source that does not exist or holds nothing, and a teacher that is none.
     """
     recipe = recipe_file.resolve(arm, list(overrides))
+    for section in ("annotate", "textbooks", "exercises"):
+        try:
+            load_teacher(getattr(recipe, section).teacher)
+        except UserError as error:
+            raise UserError(f"{recipe_file.path}: {section}.teacher: {error}") from error
     name = f"{recipe.name}.{arm}" if arm else recipe.name
     return Run(name, arm, recipe, tuple(in_order(wire(recipe, work))))
 

@@ -10,7 +10,8 @@ import sys
 import zlib
 from collections import Counter
 from collections.abc import Iterable
-from math import log1p, log2
+from itertools import pairwise
+from math import log1p
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,18 +20,21 @@ FEATURES_VERSION = 1  # raise it when a feature changes: a stored classifier fit
 READ_CHARACTERS = 200_000  # of a longer text only the head is read; its whole length still counts
 COMPRESSED_CHARACTERS = 30_000
 
+# fmt: off
 KEYWORDS = (
-    "and as assert async await break class continue def elif else except finally for from global if import in is lambda "
-    "not or pass raise return try while with yield None True False self cls print len range"
-).split(" ")
+    "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "elif", "else", "except", "finally",
+    "for", "from", "global", "if", "import", "in", "is", "lambda", "not", "or", "pass", "raise", "return", "try",
+    "while", "with", "yield", "None", "True", "False", "self", "cls", "print", "len", "range",
+)
+# fmt: on
 OPERATORS = ("=", "==", "<", ">", "+", "-", "*", "/", "%", "[", "{", "(", ".", ",", ":", "@", "->")
 
 # Every unterminated string ends at the end of its line, or of the text for three quotes: one pass, no going back.
 STRING_OR_COMMENT = re.compile(
-    r'"""(?:[^"\\]|\\.|"(?!""))*+(?:"""|\Z)?'
-    r"|'''(?:[^'\\]|\\.|'(?!''))*+(?:'''|\Z)?"
-    r'|"(?:[^"\\\n]|\\.)*+"?'
-    r"|'(?:[^'\\\n]|\\.)*+'?"
+    r'"""(?:[^"\\]++|\\.|"(?!""))*+(?:"""|\Z)?'
+    r"|'''(?:[^'\\]++|\\.|'(?!''))*+(?:'''|\Z)?"
+    r'|"(?:[^"\\\n]++|\\.)*+"?'
+    r"|'(?:[^'\\\n]++|\\.)*+'?"
     r"|\#[^\n]*",
     re.S,
 )
@@ -214,7 +218,7 @@ def _code(head: str, code: str, docs: list[str], words: Counter[str]) -> list[fl
     functions = max(1, len(definitions))
     arguments = [match.group(2) for match in definitions]
     places = [match.start() for match in definitions] + [len(code)]
-    spans = [code.count("\n", start, end) for start, end in zip(places, places[1:], strict=False)] or [0]
+    spans = [code.count("\n", start, end) for start, end in pairwise(places)] or [0]
     doc_words = sum(len(DOC_WORD.findall(doc)) for doc in docs)
     beginning = head[:2000]
     return [
@@ -225,7 +229,7 @@ def _code(head: str, code: str, docs: list[str], words: Counter[str]) -> list[fl
         sum(bool(match.group(1)) for match in definitions) / functions,
         sum(spans) / functions,
         log1p(max(spans)),
-        sum(argument.startswith(")") or argument.startswith("self)") for argument in arguments) / functions,
+        sum(argument.startswith((")", "self)")) for argument in arguments) / functions,
         sum("*" in argument for argument in arguments) / functions,
         sum("->" in argument for argument in arguments) / functions,
         len(CLASS.findall(code)) / functions,

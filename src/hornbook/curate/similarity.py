@@ -5,11 +5,15 @@ import builtins
 import hashlib
 from collections.abc import Iterator, Sequence
 
-# A smaller program says too little to be anybody's: `return sorted(set(xs))` has 6 nodes, while the smallest references
-# of HumanEval that still have a character, such as `return [x for x in xs if x > 0]`, have 11.
+# A smaller program says too little to be anybody's: `return sorted(set(xs))` has 6 nodes, while `return [x for x in xs if
+# x > 0]`, about the smallest reference of HumanEval that could be told from another, has 10.
 MIN_NODES = 8
 
-FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef
+SKIPPED_FIELDS = frozenset(("annotation", "returns", "type_comment", "ctx", "type_params", "kind"))
+BUILTINS = frozenset(dir(builtins))
+NAME_FIELDS = frozenset(("id", "arg", "name", "names", "asname", "rest"))
+
+Definition = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 
 def word_ngrams(words: Sequence[str], n: int) -> set[int]:
@@ -25,36 +29,40 @@ def jaccard(a: set[int], b: set[int]) -> float:
     return both / (len(a) + len(b) - both)
 
 
-def functions_of(tree: ast.AST) -> Iterator[FunctionNode]:
-    """All functions of a program, nested ones and methods too."""
+def definitions_of(tree: ast.AST) -> Iterator[Definition]:
+    """All functions and classes of a program, nested ones and methods too."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+        if isinstance(node, Definition):
             yield node
 
 
-def canonical_form(function: FunctionNode) -> tuple[str, int]:
-    """A function up to renaming: its digest, and how many nodes its body has.
+def canonical_form(definition: Definition) -> tuple[str, int]:
+    """A function or class up to renaming: its digest, and how many nodes its body has.
 
-    Two functions have one digest where they differ only in the names of their parameters, variables and selves, in
+    Two functions have one digest where they differ only in the names of their parameters and variables and their own, in
     docstrings, annotations, comments and layout. Constants, operators, attributes, and names the function does not
     itself bind (builtins, modules) count. This is the extreme (a match rate of 1.0) of the syntax distance of phi-1,
     section 5.2, save that it tells `sum` from `max`.
+
+    Raises RecursionError for a definition nested too deep to walk.
     """
-    form = _Canonical(function)
-    return hashlib.blake2b("\n".join(form.parts).encode("utf-8", "surrogatepass"), digest_size=16).hexdigest(), form.nodes
+    form = _Canonical(definition)
+    digest = hashlib.blake2b("\n".join(form.parts).encode("utf-8", "surrogatepass"), digest_size=16)
+    return digest.hexdigest(), form.nodes
 
 
 class _Canonical:
-    """One walk over a function, in the order of its fields."""
+    """One walk over a definition, in the order of its fields."""
 
-    def __init__(self, function: FunctionNode) -> None:
-        self.bound = _bound_names(function)
+    def __init__(self, definition: Definition) -> None:
+        self.bound = _bound_names(definition)
         self.numbers: dict[str, int] = {}
         self.parts: list[str] = []
         self.nodes = 0
-        self._visit(function.args)
+        for head in definition.bases if isinstance(definition, ast.ClassDef) else (definition.args,):
+            self._visit(head)
         self.nodes = 0  # parameters do not make a program larger
-        self._block(function.body)
+        self._block(definition.body)
 
     def _name(self, name: str) -> str:
         if name not in self.bound:
@@ -71,18 +79,19 @@ class _Canonical:
             self._visit(statement)
 
     def _visit(self, node: ast.AST) -> None:
-        kind = type(node)
-        if kind is ast.AnnAssign and isinstance(node, ast.AnnAssign):
+        if isinstance(node, ast.AnnAssign):
             if node.value is not None:
                 self._visit(ast.Assign(targets=[node.target], value=node.value))
             return
         self.nodes += 1
-        self.parts.append(kind.__name__)
+        self.parts.append(type(node).__name__)
         for field in node._fields:
-            if field in ("annotation", "returns", "type_comment", "ctx", "type_params", "kind"):
+            if field in SKIPPED_FIELDS:
                 continue
             value = getattr(node, field, None)
-            if isinstance(value, list):
+            if isinstance(node, ast.keyword) and field == "arg":
+                self.parts.append(str(value))  # names a parameter of what is called, whatever is bound here
+            elif isinstance(value, list):
                 if value and isinstance(value[0], ast.stmt):
                     self._block(value)
                 else:
@@ -95,7 +104,7 @@ class _Canonical:
     def _leaf(self, field: str, value: object) -> None:
         if isinstance(value, ast.AST):
             self._visit(value)
-        elif isinstance(value, str) and field in ("id", "arg", "name", "names", "asname", "rest"):
+        elif isinstance(value, str) and field in NAME_FIELDS:
             self.parts.append(self._name(value))
         elif value is not None:
             self.parts.append(repr(value))
@@ -103,15 +112,15 @@ class _Canonical:
             self.parts.append("-")
 
 
-def _bound_names(function: FunctionNode) -> set[str]:
-    """Every name the function binds, itself among them; builtins it does not shadow by assignment stay as they are."""
-    bound = {function.name} - set(dir(builtins))
-    for node in ast.walk(function):
+def _bound_names(definition: Definition) -> set[str]:
+    """Every name the definition binds, its own among them unless a builtin has it, which it may mean."""
+    bound = {definition.name} - BUILTINS
+    for node in ast.walk(definition):
         if isinstance(node, ast.arg):
             bound.add(node.arg)
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             bound.add(node.id)
-        elif isinstance(node, FunctionNode | ast.ClassDef):
+        elif isinstance(node, Definition) and node is not definition:
             bound.add(node.name)
         elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
             bound.add(node.name)

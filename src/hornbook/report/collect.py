@@ -1,7 +1,7 @@
 """From the manifests and tables of one run to a `RunRecord`.
 
-A run is described by `<work>/runs/<recipe>[.<arm>].json`: the recipe as resolved, the arm, the steps in the order of the
-pipeline with their directories, and the models with their labels. A step without a manifest is not finished: what would
+A run is described by its `run.json`: the recipe as resolved, the arm, the steps in the order of the pipeline with their
+directories, and the models with their labels. A step without a manifest is not finished: what would
 come from it is left out, and its name stands under `missing`.
 
 Tables are read as streams, and samples are drawn by the smallest content id: ids are digests, so this is a random
@@ -13,6 +13,7 @@ import heapq
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +23,13 @@ from hornbook.report.record import (
     Answer,
     DocumentSample,
     ExerciseSample,
-    Histogram,
     LossPoint,
     ModelRecord,
     ProblemSample,
+    RunDescription,
     RunRecord,
     Score,
+    ScoreBin,
     StepRecord,
     TextbookSample,
 )
@@ -38,8 +40,35 @@ from hornbook.tables import read_columns, read_rows
 SAMPLE_SCAN_ROWS = 200_000  # a sample is drawn from this many rows at most, so that a report of a large run is quick
 KEPT_EXERCISES, DROPPED_EXERCISES, TEXTBOOKS = 6, 6, 4
 PASSED_PROBLEMS, FAILED_PROBLEMS = 3, 3  # of each task
-DOCUMENTS_PER_BUCKET = 3  # kept, and as many dropped
-HISTOGRAM_BINS, HIGHEST_SCORE = 50, 5.0
+
+
+def read_run(work: Path, run_file: Path) -> RunDescription:
+    """The description of a run whose steps stand in `work`.
+
+    Raises UserError where it is missing or damaged.
+    """
+    described = _read_json(run_file)
+    try:
+        return RunDescription(
+            name=described["name"],
+            arm=described["arm"],
+            recipe=described["recipe"],
+            steps=tuple((str(step["name"]), work / str(step["directory"])) for step in described["steps"]),
+            models={str(name): str(label) for name, label in described["models"].items()},
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{run_file}: not a run description ({error!r}); run the recipe again") from error
+
+
+def read_scores(run: RunDescription) -> dict[str, dict[str, dict[str, Any]]]:
+    """Every score, as `{model: {task: {metric, value, n, low, high, failed}}}`; a model not evaluated has no tasks."""
+    directories = dict(run.steps)
+    scores: dict[str, dict[str, dict[str, Any]]] = {}
+    for model in run.models:
+        directory = directories.get(f"eval.{model}")
+        finished = directory is not None and (directory / MANIFEST).is_file()
+        scores[model] = _read_json(directory / "scores.json") if directory is not None and finished else {}
+    return scores
 
 
 def collect(work: Path, run_file: Path) -> RunRecord:
@@ -47,26 +76,19 @@ def collect(work: Path, run_file: Path) -> RunRecord:
 
     Raises UserError where the run description or a file of a finished step is missing or damaged.
     """
-    described = _read_json(run_file)
-    try:
-        recipe, arm = described["recipe"], described["arm"]
-        named = [(str(step["name"]), work / str(step["directory"])) for step in described["steps"]]
-        labels = {str(name): str(label) for name, label in described["models"].items()}
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{run_file}: not a run description ({error!r}); run the recipe again") from error
-    steps = tuple(_step_record(name, where) for name, where in named if (where / MANIFEST).is_file())
+    run = read_run(work, run_file)
+    steps = tuple(_step_record(name, where) for name, where in run.steps if (where / MANIFEST).is_file())
     finished = {step.name: step for step in steps}
     return RunRecord(
-        recipe=recipe,
-        arm=arm,
+        description=run,
         steps=steps,
-        missing=tuple(name for name, _ in named if name not in finished),
-        models=tuple(_model_record(name, label, recipe, finished) for name, label in labels.items()),
-        histogram=_histogram(finished),
+        missing=tuple(name for name, _ in run.steps if name not in finished),
+        models=tuple(_model_record(name, run, found, finished) for name, found in read_scores(run).items()),
+        bins=_score_bins(finished),
         documents=_document_samples(finished),
         exercises=_exercise_samples(finished, work),
         textbooks=_textbook_samples(finished),
-        problems=_problem_samples(tuple(labels), finished),
+        problems=_problem_samples(tuple(run.models), finished),
     )
 
 
@@ -100,24 +122,20 @@ def _step_record(name: str, directory: Path) -> StepRecord:
 
 
 def _model_record(
-    name: str, label: str, recipe: Mapping[str, Any], steps: Mapping[str, StepRecord]
+    name: str, run: RunDescription, scores: Mapping[str, Mapping[str, Any]], steps: Mapping[str, StepRecord]
 ) -> ModelRecord:
     trained, evaluated = steps.get(f"train.{name}"), steps.get(f"eval.{name}")
-    config = recipe["models"][name]
-    scores: dict[str, Score] = {}
+    config = run.recipe["models"][name]
     verdicts: dict[str, Mapping[str, int]] = {}
-    if evaluated is not None:
-        found = _read_json(evaluated.directory / "scores.json")
-        scores = {task: _score(task, entry) for task, entry in found.items()}
-        for path in sorted(evaluated.directory.glob("outcomes-*.parquet")):
-            kinds = Counter(str(kind) for (kind,) in read_columns(path, ["outcome"]))
-            verdicts[path.stem.removeprefix("outcomes-")] = dict(sorted(kinds.items()))
+    for path in sorted(evaluated.directory.glob("outcomes-*.parquet")) if evaluated is not None else ():
+        kinds = Counter(str(kind) for (kind,) in read_columns(path, ["outcome"]))
+        verdicts[path.stem.removeprefix("outcomes-")] = dict(sorted(kinds.items()))
     return ModelRecord(
         name=name,
-        label=label,
+        label=run.models[name],
         start=config["start"],
         mixture=config["mixture"],
-        scores=scores,
+        scores={task: _score(task, entry) for task, entry in scores.items()},
         losses=() if trained is None else tuple(_losses(trained.directory / "losses.jsonl")),
         verdicts=verdicts,
     )
@@ -141,35 +159,33 @@ def _losses(path: Path) -> Iterator[LossPoint]:
         yield LossPoint(step, tokens, loss, rate)
 
 
-def _histogram(steps: Mapping[str, StepRecord]) -> Histogram | None:
-    if "score" not in steps:
-        return None
-    kept = steps.get("filter")
-    edges = tuple(HIGHEST_SCORE * i / HISTOGRAM_BINS for i in range(HISTOGRAM_BINS + 1))
-    return Histogram(
-        edges=edges,
-        scored=_binned(steps["score"].directory / "documents.parquet"),
-        kept=None if kept is None else _binned(kept.directory / "documents.parquet"),
-    )
-
-
-def _binned(path: Path) -> tuple[int, ...]:
-    bins = [0] * HISTOGRAM_BINS
-    for (score,) in read_columns(path, ["score"]):
-        bins[min(max(int(score / HIGHEST_SCORE * HISTOGRAM_BINS), 0), HISTOGRAM_BINS - 1)] += 1
-    return tuple(bins)
+def _score_bins(steps: Mapping[str, StepRecord]) -> tuple[ScoreBin, ...]:
+    if "filter" not in steps:
+        return ()
+    bins = steps["filter"].facts["scores"]
+    return tuple(ScoreBin(bin_["from"], bin_["to"], bin_["kept"], bin_["dropped"]) for bin_ in bins)
 
 
 def _document_samples(steps: Mapping[str, StepRecord]) -> tuple[DocumentSample, ...]:
-    """The samples the filter step drew from each score bucket, the highest bucket first."""
+    """The samples the filter step drew from each point of score, the highest first, kept before dropped."""
     if "filter" not in steps:
         return ()
-    raise NotImplementedError
+    return tuple(
+        DocumentSample(
+            low=row["from"],
+            high=row["to"],
+            kept=row["side"] == "kept",
+            score=row["score"],
+            source=row["source"],
+            text=row["text"],
+            characters=row["characters"],
+        )
+        for row in _read_json(steps["filter"].directory / "samples.json")
+    )
 
 
 def _smallest_ids(ids: Iterator[str], number: int) -> set[str]:
-    scanned = (identity for _, identity in zip(range(SAMPLE_SCAN_ROWS), ids, strict=False))
-    return set(heapq.nsmallest(number, scanned))
+    return set(heapq.nsmallest(number, islice(ids, SAMPLE_SCAN_ROWS)))
 
 
 def _exercise_samples(steps: Mapping[str, StepRecord], work: Path) -> tuple[ExerciseSample, ...]:
@@ -197,7 +213,9 @@ def _exercise_samples(steps: Mapping[str, StepRecord], work: Path) -> tuple[Exer
 def _take_in_turn(rows: Mapping[str, list[Dropped]], number: int) -> list[Dropped]:
     """Up to `number` rows: the first of each reason, then the second of each, and so on."""
     longest = max(map(len, rows.values()), default=0)
-    turns = [of_reason[turn] for turn in range(longest) for _, of_reason in sorted(rows.items()) if turn < len(of_reason)]
+    turns = [
+        of_reason[turn] for turn in range(longest) for _, of_reason in sorted(rows.items()) if turn < len(of_reason)
+    ]
     return turns[:number]
 
 

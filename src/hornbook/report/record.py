@@ -91,23 +91,26 @@ class ProblemSample:
 
 
 @dataclass(frozen=True, slots=True)
-class Histogram:
-    """Documents by the classifier's score. Bin `i` covers `edges[i]` to `edges[i + 1]`."""
+class ScoreBin:
+    """Documents whose classifier score lies from `low` to `high` (excluded), by what the filter did with them."""
 
-    edges: tuple[float, ...]
-    scored: tuple[int, ...]
-    kept: tuple[int, ...] | None  # None: the filter has not run
+    low: float
+    high: float
+    kept: int
+    dropped: int
 
 
 @dataclass(frozen=True, slots=True)
 class DocumentSample:
-    """A document of the corpus from one score bucket, as the filter judged it."""
+    """A document of the corpus from one whole point of score, as the filter judged it."""
 
-    bucket: str
+    low: float
+    high: float
     kept: bool
     score: float
     source: str
-    text: str
+    text: str  # its beginning
+    characters: int  # of the whole document
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,15 +131,25 @@ class TextbookSample:
 
 
 @dataclass(frozen=True, slots=True)
+class RunDescription:
+    """What `run.json` says of a run: which steps make it up, and where they are or will be."""
+
+    name: str
+    arm: str | None
+    recipe: Mapping[str, Any]  # as resolved
+    steps: tuple[tuple[str, Path], ...]  # name and directory, in the order of the pipeline
+    models: Mapping[str, str]  # the label of each model, by its name
+
+
+@dataclass(frozen=True, slots=True)
 class RunRecord:
     """One run of a recipe, finished or not."""
 
-    recipe: Mapping[str, Any]  # as resolved
-    arm: str | None
+    description: RunDescription
     steps: tuple[StepRecord, ...]  # that are finished, in the order of the pipeline
     missing: tuple[str, ...]  # names of the steps that are not
     models: tuple[ModelRecord, ...]
-    histogram: Histogram | None
+    bins: tuple[ScoreBin, ...]
     documents: tuple[DocumentSample, ...]
     exercises: tuple[ExerciseSample, ...]
     textbooks: tuple[TextbookSample, ...]

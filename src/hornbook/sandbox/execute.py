@@ -9,7 +9,7 @@ import subprocess
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
@@ -27,33 +27,37 @@ DETAIL_CHARACTERS = 300
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 
 
-class ServerLost(Exception):
+class ServerLostError(Exception):
     """The server or its isolation died, or does not answer."""
 
 
 class Server:
-    """One warm interpreter inside an isolation. Close it, or use it as a context manager."""
+    """One warm interpreter inside an isolation. Close it when done."""
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        """Start it and wait until it says it is ready; raises ServerLost with what the tools said if it does not."""
+        """Start it and wait until it says it is ready; raises ServerLostError with what the tools said if it does not."""
         self.limits = limits
         source = Path(__file__).with_name("server.py").read_text(encoding="utf-8")
-        self.process = subprocess.Popen(
-            backend.command(source, limits.scratch_mb),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            env=ENVIRONMENT,
-            cwd="/",
-            start_new_session=True,  # a Ctrl-C at the terminal is for us, not for the servers
-        )
+        try:
+            self.process = subprocess.Popen(
+                backend.command(source, limits.scratch_mb),
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=ENVIRONMENT,
+                cwd="/",
+                start_new_session=True,  # a Ctrl-C at the terminal is for us, not for the servers
+            )
+        except OSError as error:  # a tool that is missing, an interpreter this user may not read
+            raise ServerLostError(str(error)) from error
         try:
             self._receive(START_SECONDS)
-        except ServerLost as lost:
-            self.close()
+        except ServerLostError as lost:
+            self._end()
             said = self._complaint()
-            raise ServerLost(said or str(lost)) from lost
+            self.close()
+            raise ServerLostError(said or str(lost)) from lost
 
     def _complaint(self) -> str:
         """The last line the tools wrote to standard error."""
@@ -66,24 +70,24 @@ class Server:
         request = {
             "source": program.source,
             "tests": program.tests,
-            "cpu": self.limits.cpu_seconds_whole,
+            "cpu": self.limits.cpu_limit,
             "wall": self.limits.wall_seconds,
             "memory_mb": self.limits.memory_mb,
             "scratch_mb": self.limits.scratch_mb,
             "processes": self.limits.processes,
             "open_files": self.limits.open_files,
         }
-        data = json.dumps(request).encode()
-        data = memoryview(len(data).to_bytes(4, "big") + data)
+        body = json.dumps(request).encode()
+        unsent = memoryview(len(body).to_bytes(4, "big") + body)
         assert self.process.stdin is not None
         try:
-            while data:
-                data = data[self.process.stdin.write(data) :]
+            while unsent:
+                unsent = unsent[self.process.stdin.write(unsent) :]
         except OSError as error:
-            raise ServerLost(f"the pipe to the sandbox broke ({error})") from error
+            raise ServerLostError(f"the pipe to the sandbox broke ({error})") from error
 
     def reply(self) -> Any:
-        """The next reply, or ServerLost."""
+        """The next reply, or ServerLostError."""
         return self._receive(self.limits.wall_seconds + GRACE_SECONDS)
 
     def _receive(self, seconds: float) -> Any:
@@ -98,15 +102,14 @@ class Server:
         poll.register(handle, select.POLLIN)
         while len(data) < count:
             if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise ServerLost("the sandbox does not answer")
+                raise ServerLostError("the sandbox does not answer")
             part = os.read(handle, count - len(data))
             if not part:
-                raise ServerLost("the sandbox died")
+                raise ServerLostError("the sandbox died")
             data += part
         return data
 
-    def close(self) -> None:
-        """End the isolation and every process in it."""
+    def _end(self) -> None:
         assert self.process.stdin is not None
         self.process.stdin.close()  # the server ends by itself; killing is for when it cannot
         try:
@@ -115,9 +118,9 @@ class Server:
             self.process.kill()
             self.process.wait()
 
-    def discard(self) -> None:
-        """Close it and let go of its pipes."""
-        self.close()
+    def close(self) -> None:
+        """End the isolation and every process in it, and let go of the pipes."""
+        self._end()
         for pipe in (self.process.stdout, self.process.stderr):
             assert pipe is not None
             pipe.close()
@@ -211,10 +214,10 @@ class Pool:
                 detail = _plain(reply["detail"])
                 verdicts.append(Verdict(program.id, reply["outcome"], detail, reply["cpu"]))
                 if reply["spent"]:  # it could not empty its scratch directory, and has ended
-                    server.discard()
+                    server.close()
                     return None, verdicts, ""
-        except ServerLost as lost:
-            server.discard()
+        except ServerLostError as lost:
+            server.close()
             return None, verdicts, str(lost)
         return server, verdicts, ""
 
@@ -223,7 +226,7 @@ class Pool:
         for _ in range(self.workers):
             server = self.idle.get()
             if server is not None:
-                server.discard()
+                server.close()
 
 
 def _plain(detail: str) -> str:
@@ -232,11 +235,14 @@ def _plain(detail: str) -> str:
     return detail if len(detail) <= DETAIL_CHARACTERS else detail[: DETAIL_CHARACTERS - 1] + "…"
 
 
-def run_programs(programs: Iterable[Program], limits: Limits, workers: int, backend: Backend) -> Iterator[Verdict]:
+def run_programs(
+    programs: Iterable[Program], limits: Limits, workers: int, backend: Backend
+) -> Generator[Verdict, None, None]:
     """The verdict on each program, in order, each run by itself inside `backend` (see `probe.choose_backend`).
 
     Streams: at most `workers * AHEAD * CHUNK` programs are in memory. A server that dies is replaced and the program it
-    died on tried once more; if it dies again that program's outcome is `error`. Raises ServerLost where no server starts.
+    died on tried once more; if it dies again that program's outcome is `error`. Raises ServerLostError where no server
+    starts.
     """
     chunks = _chunked(programs, CHUNK)
     pool = Pool(backend, limits, workers)

@@ -24,7 +24,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 STAGE = "/sys"  # where `unshare` builds the new root: exists everywhere, and nothing we need lies below it
 ENVIRONMENT = {
     "PATH": SYSTEM_PATH,
-    "HOME": "/tmp",  # noqa: S108: the sandbox's own
+    "HOME": "/tmp",  # noqa: S108 (the sandbox's own)
     "TMPDIR": "/tmp",  # noqa: S108
     "LANG": "C.UTF-8",
     "PYTHONUTF8": "1",
@@ -55,8 +55,8 @@ def view_of_interpreter(tools: tuple[str, ...]) -> View:
     """The base interpreter of this process (not its virtual environment), the shared libraries, and the named tools."""
     python = os.path.realpath(sys._base_executable)  # type: ignore[attr-defined]
     wanted = [*LIBRARY_DIRECTORIES, f"{sys.base_prefix}/lib", f"{sys.base_prefix}/lib64"]
-    links = tuple(path for path in LIBRARY_DIRECTORIES if os.path.islink(path))
-    directories = [path for path in dict.fromkeys(wanted) if os.path.isdir(path) and path not in links]
+    links = tuple(path for path in LIBRARY_DIRECTORIES if Path(path).is_symlink())
+    directories = [path for path in dict.fromkeys(wanted) if Path(path).is_dir() and path not in links]
     covered = [
         str(path)
         for directory in directories
@@ -64,7 +64,7 @@ def view_of_interpreter(tools: tuple[str, ...]) -> View:
         for path in sorted(Path(directory).glob(pattern))
         if not path.is_symlink()
     ]
-    files = [python, *(path for path in (LOADER_CACHE, *map(find_tool, tools)) if os.path.exists(path))]
+    files = [python, *(path for path in (LOADER_CACHE, *map(find_tool, tools)) if Path(path).exists())]
     inside = tuple(f"{directory}/" for directory in directories)
     files = [path for path in dict.fromkeys(files) if not path.startswith(inside)]
     return View(python, (*directories, *files), links, tuple(covered))
@@ -102,7 +102,7 @@ def bubblewrap_command(source: str, scratch_mb: int) -> list[str]:
     for path in view.readable:
         command += ["--ro-bind", path, path]
     for path in view.links:
-        command += ["--symlink", os.readlink(path), path]
+        command += ["--symlink", str(Path(path).readlink()), path]
     for path in view.covered:
         command += ["--tmpfs", path, "--remount-ro", path]
     for path in DEVICES:
@@ -121,13 +121,18 @@ def unshare_command(source: str, scratch_mb: int) -> list[str]:
     for path in view.readable:
         lines += _place(path) + _bind(path) + _protect(path)
     for path in view.links:
-        lines.append(f"ln -s {shlex.quote(os.readlink(path))} {shlex.quote('.' + path)}")
+        lines.append(f"ln -s {shlex.quote(str(Path(path).readlink()))} {shlex.quote('.' + path)}")
     for path in view.covered:
         lines.append(f"mount -t tmpfs -o ro,size=4k,nosuid,nodev tmpfs {shlex.quote('.' + path)}")
     for path in DEVICES:
         lines += _place(path) + _bind(path)
     scratch = f"size={scratch_mb}m,nr_inodes=4k,mode=1777,nosuid,nodev"
-    lines += ["mkdir tmp outside", "ln -s outside/proc proc", f"mount -t tmpfs -o {scratch} tmpfs tmp", "mount -o remount,bind,ro,nosuid,nodev ."]
+    lines += [
+        "mkdir tmp outside",
+        "ln -s outside/proc proc",
+        f"mount -t tmpfs -o {scratch} tmpfs tmp",
+        "mount -o remount,bind,ro,nosuid,nodev .",
+    ]
     # The old root lends `umount`, and the /proc that `umount` reads, for its own removal; then nothing of it is left.
     lines += ["pivot_root . outside", "cd /", f"PATH={_below('/outside')}", "umount -n -l /outside"]
     lines.append("exec " + shlex.join([*_shed(), *python_command(view, source)]))
@@ -143,9 +148,9 @@ def _below(root: str) -> str:
 def _place(path: str) -> list[str]:
     """Commands that make a mount point for `path` under the new root."""
     here = shlex.quote("." + path)
-    if os.path.isdir(path):
+    if Path(path).is_dir():
         return [f"mkdir -p {here}"]
-    return [f"mkdir -p {shlex.quote('.' + os.path.dirname(path))}", f": > {here}"]
+    return [f"mkdir -p {shlex.quote(f'.{Path(path).parent}')}", f": > {here}"]
 
 
 def _bind(path: str) -> list[str]:

@@ -3,16 +3,20 @@
 from dataclasses import dataclass
 
 from hornbook.errors import UserError
-from hornbook.sandbox.execute import ServerLost, run_programs
+from hornbook.sandbox.execute import ServerLostError, run_programs
 from hornbook.sandbox.isolation import BACKENDS, Backend, find_tool
-from hornbook.sandbox.programs import Limits, Program
+from hornbook.sandbox.programs import Program, generous_limits
 
-LIMITS = Limits(cpu_seconds=1.0, memory_mb=256)
+LIMITS = generous_limits(cpu_seconds=1.0, memory_mb=256)
 # Each passes only inside: the program cannot know what a candidate cannot see.
 PROGRAMS = (
     Program("runs", "def double(x):\n    return 2 * x\n", ("assert double(21) == 42",)),
     Program("no files of the host", "import os\n", (f"assert not os.path.exists({__file__!r})",)),
-    Program("no home or /proc", "import os\n", ("assert not any(map(os.path.exists, ('/home', '/proc/self', '/etc/passwd')))",)),
+    Program(
+        "no home or /proc",
+        "import os\n",
+        ("assert not any(map(os.path.exists, ('/home', '/proc/self', '/etc/passwd')))",),
+    ),
     Program(
         "no network",
         "import socket\n",
@@ -59,6 +63,6 @@ def _probe(backend: Backend) -> Probe:
         for verdict in run_programs(PROGRAMS, LIMITS, 1, backend):
             if verdict.outcome != "passed":
                 return Probe(backend, False, f"the trial `{verdict.id}` {verdict.outcome}: {verdict.detail}")
-    except ServerLost as lost:
+    except ServerLostError as lost:
         return Probe(backend, False, str(lost))
     return Probe(backend, True, "")

@@ -293,7 +293,7 @@ STR_CHANGES = (
     Change("append", "str", "str", "@x + @k", ("@x followed by @k",), ("@n, each followed by @k",),
            by="form followed by @k", level=1, domain=MARKS, tags=("marked", "extended"), parameter="ending"),
     Change("prepend", "str", "str", "@k + @x", ("@x preceded by @k",), ("@n, each preceded by @k",),
-           by="form preceded by @k", level=1, domain=_each("#", "@" + "@", "-", "un", "re", ">"), tags=("prefixed", "tagged"),
+           by="form preceded by @k", level=1, domain=_each("#", "*", "-", "un", "re", ">"), tags=("prefixed", "tagged"),
            parameter="start"),
     Change("replace", "str", "str", "@x.replace(@j, @k)", ("@x with each @j replaced by @k",),
            ("@n with each @j replaced by @k",), by="form with each @j replaced by @k", needs=3, domain=SWAPS,

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from math import exp, log2
 from statistics import fmean
 
-from hornbook.teacher.builtin.syntax import TEST_NAME, Block, Outline, read_outline
+from hornbook.teacher.builtin.syntax import Block, Outline, read_outline
 from hornbook.teacher.request import Rated
 
 MAX_CHARACTERS = 200_000  # a longer file is no reading material, and its tree would take seconds
@@ -23,6 +23,7 @@ GENERATED = re.compile(
     r"|(?:this (?:file|module)|file) (?:was|is|has been) [\w ]{0,20}generated|generated (?:by|from|with|using|on) ",
     re.I,
 )
+TEST_NAME = re.compile(r"^test|Tests?$|^setUp|^tearDown")
 LICENCE = re.compile(r"copyright|licen[cs]e|all rights reserved|spdx|warrant(?:y|ies)", re.I)
 PYTHON_2 = re.compile(r"^[ \t]*(?:print\s+[\"'\w%]|except\s+[\w.()]+\s*,\s*\w+\s*:|exec\s+[\"'\w])", re.M)
 TEMPLATE = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|<%.*?%>|\$\{\w+\}")
@@ -87,7 +88,7 @@ def _not_a_lesson(outline: Outline, lines: list[str]) -> Rated | None:
     test_functions = sum(bool(TEST_NAME.search(block.name)) for block in functions)
     asserts = outside.asserts + sum(block.asserts for block in functions)
     if test_functions > 0.4 * len(functions) or asserts > 0.25 * max(8, statements):
-        return Rated(1.0 if asserts else 0.8, "a test module: checks other code rather than explaining an idea")
+        return Rated(0.9, "a test module: checks other code rather than explaining an idea")
     if not functions:
         return _without_functions(outline, statements)
     stubs = sum(block.statements <= 1 and not (block.arithmetic or block.comprehensions) for block in functions)

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 
 LARGE_LITERAL = 16  # elements from which a list, tuple, set or dict counts as a table of data
 LONG_STRING_LINES = 12  # lines from which a string that is no docstring counts as data
-TEST_NAME = re.compile(r"^test|Tests?$|TestCase$|^setUp|^tearDown")
 WORD = re.compile(r"[A-Za-z]{2,}")
 
 # `import numpy as np` is part of what a beginner reads; a name taken from deep inside a package is not.
@@ -42,7 +41,6 @@ class Block:
     """What stands in one function, or in everything outside of functions."""
 
     name: str = ""
-    is_method: bool = False
     lines: int = 0
     doc_words: int = 0
     has_example: bool = False
@@ -68,7 +66,6 @@ class Outline:
     functions: list[Block] = field(default_factory=list)
     outside: Block = field(default_factory=Block)
     classes: int = 0
-    test_classes: int = 0
     class_fields: int = 0
     imports: int = 0
     foreign_imports: int = 0
@@ -84,16 +81,14 @@ def read_outline(tree: ast.Module) -> Outline:
     """
     outline = Outline(doc_words=_words(ast.get_docstring(tree, clean=False)))
     foreign: set[str] = set()
-    definitions: list[tuple[ast.FunctionDef | ast.AsyncFunctionDef, bool]] = []
+    definitions: list[ast.FunctionDef | ast.AsyncFunctionDef] = []
     pending: list[tuple[ast.AST, bool]] = [(node, False) for node in reversed(tree.body)]
     while pending:
         node, in_class = pending.pop()
         if isinstance(node, DEFINITIONS):
-            definitions.append((node, in_class))
+            definitions.append(node)
         elif isinstance(node, ast.ClassDef):
             outline.classes += 1
-            bases = [base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "") for base in node.bases]
-            outline.test_classes += any(TEST_NAME.search(name) for name in [node.name, *bases])
             outline.outside.advanced += len(node.keywords) + len(node.decorator_list)
             outline.doc_words += _words(ast.get_docstring(node, clean=False))
             pending.extend((child, True) for child in reversed(node.body))
@@ -110,7 +105,7 @@ def read_outline(tree: ast.Module) -> Outline:
             pending.extend((child, in_class) for part in reversed(parts) for child in reversed(part))
         else:
             _read_plain_statement(node, in_class, outline)
-    outline.functions = [_function(node, in_class, foreign) for node, in_class in definitions]
+    outline.functions = [_function(node, foreign) for node in definitions]
     return outline
 
 
@@ -140,8 +135,8 @@ def _read_plain_statement(node: ast.AST, in_class: bool, outline: Outline) -> No
         )
 
 
-def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, in_class: bool, foreign: set[str]) -> Block:
-    block = Block(node.name, in_class, (node.end_lineno or node.lineno) - node.lineno + 1)
+def _function(node: ast.FunctionDef | ast.AsyncFunctionDef, foreign: set[str]) -> Block:
+    block = Block(node.name, (node.end_lineno or node.lineno) - node.lineno + 1)
     docstring = ast.get_docstring(node, clean=False)
     block.doc_words = _words(docstring)
     block.has_example = docstring is not None and ">>>" in docstring

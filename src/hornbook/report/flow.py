@@ -1,0 +1,119 @@
+"""The flow of rows through a run: what was kept and dropped, and why, from the counts of the manifests."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from hornbook.report.record import RunRecord, StepRecord
+
+# What each kind of step does to the rows that flow through it. Other steps look at rows and pass none on.
+DOES = {
+    "corpus": "read and sample files",
+    "score": "score with the classifier",
+    "filter": "keep the best scores",
+    "textbooks": "write textbook sections",
+    "exercises": "write exercises",
+    "verify": "run each solution against its tests",
+    "dedup": "drop near-duplicates",
+    "decontaminate": "drop overlaps with test sets",
+    "pack": "tokenize and pack",
+}
+SETS = {
+    "raw": "Raw code",
+    "filtered": "Filtered code",
+    "textbooks": "Synthetic textbooks",
+    "exercises": "Synthetic exercises",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Rows that left at one step for one reason."""
+
+    step: str
+    reason: str
+    rows: int
+    share: float  # of the rows the step read
+
+
+@dataclass(frozen=True, slots=True)
+class Box:
+    """One step of a lane."""
+
+    kind: str
+    does: str
+    read: int | None  # rows; None where the step counts none
+    kept: int
+    kept_width: float  # share of the most rows any step of the lane read: how long its bar is
+    lost_width: float
+    drops: tuple[Drop, ...]
+    tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """The steps that one training set went through, in order, and which models read it, by their share of tokens."""
+
+    title: str
+    boxes: tuple[Box, ...]
+    read_by: tuple[tuple[str, float], ...]
+
+
+def lanes(run: RunRecord) -> list[Lane]:
+    """A lane for every row-carrying step that no other takes rows from: the packed sets, or how far an unfinished run
+    came."""
+    carrying = {step.directory.name: step for step in run.steps if step.family in DOES}
+    taken = {source.directory.name for step in carrying.values() if (source := _source(step, carrying)) is not None}
+    return [_lane(step, carrying, run) for name, step in carrying.items() if name not in taken]
+
+
+def drops(run: RunRecord) -> Iterator[Drop]:
+    """Every reason for which rows left at any step, in the order of the pipeline."""
+    for step in run.steps:
+        yield from _drops(step)
+
+
+def _source(step: StepRecord, carrying: Mapping[str, StepRecord]) -> StepRecord | None:
+    """The step whose rows this one takes."""
+    return next((carrying[name] for name in step.inputs.values() if name in carrying), None)
+
+
+def _lane(last: StepRecord, carrying: Mapping[str, StepRecord], run: RunRecord) -> Lane:
+    steps = [last]
+    while (source := _source(steps[0], carrying)) is not None:
+        steps.insert(0, source)
+    most = max((step.counts.read for step in steps if step.counts is not None), default=0)
+    packed = last.name.removeprefix("pack.")
+    return Lane(
+        title=SETS.get(packed, packed) if last.family == "pack" else f"As far as {last.name}",
+        boxes=tuple(_box(step, max(most, 1)) for step in steps),
+        read_by=tuple((model.name, share) for model in run.models if (share := _share(model.mixture, packed)) > 0),
+    )
+
+
+def _share(mixture: Mapping[str, float], packed: str) -> float:
+    return mixture.get(packed, 0.0) / sum(mixture.values())
+
+
+def _box(step: StepRecord, most: int) -> Box:
+    read, kept = (None, 0) if step.counts is None else (step.counts.read, step.counts.kept)
+    return Box(
+        kind=step.family,
+        does=DOES[step.family],
+        read=read,
+        kept=kept,
+        kept_width=kept / most,
+        lost_width=((read or 0) - kept) / most,
+        drops=tuple(_drops(step)),
+        tokens=step.facts.get("tokens"),
+    )
+
+
+def _drops(step: StepRecord) -> Iterator[Drop]:
+    if step.counts is None:
+        return
+    whole = max(step.counts.read, 1)
+    for reason, rows in sorted(step.counts.dropped.items(), key=lambda item: (-item[1], item[0])):
+        if rows:
+            yield Drop(step.name, reason, rows, rows / whole)
+    if step.counts.failed:
+        yield Drop(step.name, "failed (an error, not a judgement)", step.counts.failed, step.counts.failed / whole)

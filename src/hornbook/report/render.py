@@ -1,0 +1,312 @@
+"""From a `RunRecord` to one HTML file that needs nothing beside itself: styles and pictures stand in it, and it loads
+and runs nothing.
+
+All text of the corpus, of a teacher or of a model is hostile here. Every value is escaped by the template engine, after
+`visible` has made characters that steer a display into characters that show.
+"""
+
+import json
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from hornbook.report import figures, flow
+from hornbook.report.collect import collect
+from hornbook.report.paper import PAPER_MODELS, PAPER_NOTE, paper_groups
+from hornbook.report.record import ModelRecord, RunRecord, Score, StepRecord
+
+HERE = Path(__file__).parent
+TASKS = {  # name, what it is
+    "drill": ("drill", "unseen compositions of the exercise grammar"),
+    "humaneval": ("HumanEval", "hand-written programming problems"),
+    "bits_held_out": ("Held-out real code", "text no model was trained on"),
+    "bits_humaneval": ("HumanEval solutions", "reference solutions, given their prompts"),
+    "bits_mbpp": ("MBPP solutions", "reference solutions, given their prompts"),
+}
+EXCERPT_LINES, EXCERPT_COLUMNS = 48, 160
+FACTS_SHOWN = 16  # of a step, in the text of a section; all of them stand in the table of steps
+BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+@dataclass(frozen=True, slots=True)
+class Charts:
+    """The pictures of the page, as SVG; an empty one had nothing to show."""
+
+    rates: Markup
+    paper: Markup
+    bits: tuple[tuple[str, str, Markup], ...]  # task, what it is, picture
+    losses: Markup
+    learning_rates: Markup
+    scores: Markup
+
+
+def write_report(work: Path, run_file: Path, out: Path) -> None:
+    """Write the report of a run, finished or not, as one HTML file.
+
+    Raises UserError where the run description or a file of a finished step is missing or damaged.
+    """
+    render_report(collect(work, run_file), out)
+
+
+def render_report(run: RunRecord, out: Path) -> None:
+    """Write the page. The same record gives the same bytes."""
+    environment = Environment(
+        loader=FileSystemLoader(HERE),
+        autoescape=True,
+        finalize=visible,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "number": number,
+        "percent": percent,
+        "bytes": bytes_text,
+        "duration": duration,
+        "excerpt": excerpt,
+        "teacher": teacher_name,
+        "facts": flat_facts,
+        "json": facts_json,
+    }
+    page = environment.get_template("report.html.j2").render(
+        run=run,
+        about=run.description,
+        recipe=run.description.recipe,
+        step={step.name: step for step in run.steps},
+        css=Markup((HERE / "report.css").read_text(encoding="utf-8")),  # noqa: S704  ours, not data
+        charts=draw_charts(run),
+        paper_note=PAPER_NOTE,
+        results=result_rows(run),
+        tasks=TASKS,
+        series={model.name: place % len(figures.SERIES) + 1 for place, model in enumerate(run.models)},
+        lanes=flow.lanes(run),
+        drops=list(flow.drops(run)),
+        canaries={step.name: canary_counts(step) for step in run.steps},
+        machines=machine_rows(run),
+        recipe_yaml=yaml.safe_dump(run.description.recipe, sort_keys=False, allow_unicode=True, width=100),
+    )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_name(out.name + ".writing")
+    partial.write_text(page, encoding="utf-8", newline="\n")
+    partial.replace(out)
+
+
+def draw_charts(run: RunRecord) -> Charts:
+    """All pictures of the page."""
+    ours = _rate_groups(run)
+    like_paper = tuple(model.name for model in run.models) == PAPER_MODELS
+    paper = paper_groups() if like_paper and ours else ()
+    highest = [bar.high or bar.height or 0.0 for group in (*ours, *paper) for bar in group.bars]
+    top = max([10.0, *(height * 1.12 for height in highest)])
+    trained = [
+        figures.Curve(model.name, place, model.losses) for place, model in enumerate(run.models) if model.losses
+    ]
+    cut = next((step.facts["cut"] for step in run.steps if step.name == "filter"), None)
+    return Charts(
+        rates=_picture(figures.rate_bars("rates", "pass@1 of this run's models", ours, top)) if ours else Markup(),
+        paper=_picture(figures.rate_bars("paper", "pass@1 in the phi-1 paper", paper, top)) if paper else Markup(),
+        bits=tuple(_bits_charts(run)),
+        losses=_picture(figures.loss_curves("losses", "training loss", trained)) if trained else Markup(),
+        learning_rates=_picture(figures.learning_rates("rate", "learning rate", trained)) if trained else Markup(),
+        scores=_picture(figures.score_histogram("scores", "documents by score", run.bins, cut))
+        if cut is not None and run.bins
+        else Markup(),
+    )
+
+
+def _picture(svg: str) -> Markup:
+    return Markup(svg)  # noqa: S704  written by figures.py, whose text is escaped
+
+
+def _rate_groups(run: RunRecord) -> list[figures.BarGroup]:
+    """The bars of every pass@1 task that some model was measured on, or could not be."""
+    rates = [task for task in _tasks(run) if _metric(run, task).startswith("pass@")]
+    return [
+        figures.BarGroup(
+            TASKS.get(task, (task, ""))[0],
+            tuple(
+                _bar(place, model.name, model.scores[task])
+                for place, model in enumerate(run.models)
+                if task in model.scores
+            ),
+        )
+        for task in rates
+    ]
+
+
+def _bar(place: int, name: str, score: Score) -> figures.Bar:
+    if score.value is None:
+        return figures.Bar(name, place, None, note="unavailable")
+    low, high = (None if bound is None else 100 * bound for bound in (score.low, score.high))
+    return figures.Bar(name, place, 100 * score.value, low, high)
+
+
+def _bits_charts(run: RunRecord) -> Iterator[tuple[str, str, Markup]]:
+    for task in _tasks(run):
+        scores = [
+            (model.name, place, model.scores[task]) for place, model in enumerate(run.models) if task in model.scores
+        ]
+        if _metric(run, task) == "bits_per_byte" and any(score.value is not None for _, _, score in scores):
+            name, what = TASKS.get(task, (task, ""))
+            yield name, what, _picture(figures.bits_dots(f"bits-{task}", f"bits per byte: {name}", scores))
+
+
+def _tasks(run: RunRecord) -> list[str]:
+    """Every task of any model, in the order of the recipe."""
+    return list(dict.fromkeys(task for model in run.models for task in model.scores))
+
+
+def _metric(run: RunRecord, task: str) -> str:
+    return next(model.scores[task].metric for model in run.models if task in model.scores)
+
+
+@dataclass(frozen=True, slots=True)
+class ResultCell:
+    """One model on one task, in words."""
+
+    state: str  # measured, unavailable, pending
+    value: str
+    interval: str
+    note: str
+
+
+def result_rows(run: RunRecord) -> list[tuple[str, str, str, list[ResultCell]]]:
+    """The table of results: task, what it is, metric, and a cell per model."""
+    rows = []
+    for task in _tasks(run):
+        name, what = TASKS.get(task, (task, ""))
+        metric = _metric(run, task)
+        cells = [_result_cell(model, task) for model in run.models]
+        rows.append((name, what, metric.replace("_", " "), cells))
+    return rows
+
+
+def _result_cell(model: ModelRecord, task: str) -> ResultCell:
+    score = model.scores.get(task)
+    if score is None:
+        return ResultCell("pending", "not run", "", "")
+    if score.value is None:
+        return ResultCell("unavailable", "unavailable", "", score.reason)
+    shown = percent if score.metric.startswith("pass@") else _three_places
+    interval = "" if score.low is None or score.high is None else f"{shown(score.low)} – {shown(score.high)}"
+    return ResultCell("measured", shown(score.value), interval, f"n {score.n:,} · failed {score.failed:,}")
+
+
+def _three_places(value: float) -> str:
+    return f"{value:.3f}"
+
+
+def canary_counts(step: StepRecord) -> tuple[int, int] | None:
+    """How many canaries a step planted and caught; None where it plants none."""
+    match step.facts.get("canaries"):
+        case None:
+            return None
+        case {"planted": int(planted), "caught": int(caught)}:
+            return planted, caught
+        case {"planted": int(planted)} | int(planted):
+            return planted, planted  # a step that does not catch them all never finishes
+        case list(planted):
+            return len(planted), len(planted)
+        case other:
+            raise ValueError(f"{step.name}: canaries of an unknown form: {other!r}")
+
+
+def machine_rows(run: RunRecord) -> list[tuple[str, str]]:
+    """What the steps ran on; where steps differ, every value."""
+    values: dict[str, dict[str, None]] = {}
+    for step in run.steps:
+        for key, value in step.machine.items():
+            values.setdefault(key.replace("_", " "), {})[_plain(value)] = None
+        if "backend" in step.facts:
+            values.setdefault("sandbox back end", {})[_plain(step.facts["backend"])] = None
+    return [(key, ", ".join(found)) for key, found in values.items()]
+
+
+def visible(value: Any) -> Any:
+    """Text with control characters, marks of writing direction and broken code points as characters that show."""
+    if not isinstance(value, str) or isinstance(value, Markup):
+        return value
+    return "".join(map(_visible_character, value)) if not value.isascii() or not value.isprintable() else value
+
+
+def _visible_character(character: str) -> str:
+    if character in "\n\t":
+        return character
+    hidden = character in BIDI_CONTROLS or unicodedata.category(character) in ("Cc", "Cs", "Cn", "Co")
+    return f"⟨U+{ord(character):04X}⟩" if hidden else character
+
+
+def excerpt(text: str) -> str:
+    """The beginning of a text: so many lines, each so wide, and how much was left out."""
+    lines = text.expandtabs(4).splitlines()
+    shown = [
+        line if len(line) <= EXCERPT_COLUMNS else f"{line[:EXCERPT_COLUMNS]} … {len(line) - EXCERPT_COLUMNS:,} more characters"
+        for line in lines[:EXCERPT_LINES]
+    ]
+    more = [f"… {len(lines) - EXCERPT_LINES:,} more lines"] if len(lines) > EXCERPT_LINES else []
+    return "\n".join([*shown, *more])
+
+
+def number(value: float) -> str:
+    """With thousands separated; a fraction with four significant digits."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
+
+
+def percent(share: float) -> str:
+    """A share as a percentage with one decimal."""
+    return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
+
+
+def bytes_text(size: int) -> str:
+    """A size in decimal units."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= scale:
+            return f"{size / scale:.1f} {unit}"
+    return f"{size} B"
+
+
+def duration(seconds: float) -> str:
+    """Seconds, or minutes and seconds from two minutes on, or hours and minutes."""
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+def teacher_name(teacher: str) -> str:
+    """A teacher as a person should read it."""
+    return "builtin (offline rules, not an LLM)" if teacher == "builtin" else teacher
+
+
+def flat_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """The plain values of a step's facts, nested names joined: what a person can read at a glance."""
+    return list(_flat(facts, ""))[:FACTS_SHOWN]
+
+
+def _flat(facts: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        name = f"{place} {key}".strip().replace("_", " ")
+        if isinstance(value, Mapping):
+            if key != "canaries":
+                yield from _flat(value, name)
+        elif not isinstance(value, Sequence) or isinstance(value, str):
+            yield name, _plain(value)
+
+
+def _plain(value: Any) -> str:
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return number(value) if isinstance(value, int | float) else str(value)
+
+
+def facts_json(step: StepRecord) -> str:
+    """Facts and timing of a step as its manifest has them."""
+    return json.dumps({"facts": step.facts, "timing": step.timing}, indent=1, ensure_ascii=False)

@@ -1,0 +1,123 @@
+"""Drawing evenly over sources, and ratings that do not depend on how the work was spread."""
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from hornbook.curate.annotate import annotate_documents, draw_evenly
+from hornbook.errors import UserError
+from hornbook.recipe import AnnotateConfig, AnnotateStep, MachineConfig
+from hornbook.records import Document, Dropped, Rating, content_id
+from hornbook.run.progress import Silent
+from hornbook.run.step import Result, Workspace
+from hornbook.tables import read_rows, write_rows
+from hornbook.teacher.builtin.rate import rate_document
+from hornbook.teacher.builtin.teacher import BuiltinTeacher
+from hornbook.teacher.load import TEACHERS, load_teacher
+from hornbook.teacher.request import Rated, RateRequest, TeacherError, request_id
+
+
+def corpus_of(directory: Path, sizes: dict[str, int]) -> Path:
+    directory.mkdir(parents=True)
+    rows = []
+    for source, size in sizes.items():
+        for number in range(size):
+            text = f"def {source}_{number}(x):\n    if x > {number}:\n        return x - {number}\n    return x\n"
+            rows.append(Document(content_id(text), text, source, "{}"))
+    rows.sort(key=lambda row: row.id)
+    write_rows(directory / "documents.parquet", Document, rows)
+    return directory
+
+
+def annotate(corpus: Path, out: Path, sample: int, seed: int = 3, workers: int = 1, teacher: str = "builtin") -> Result:
+    out.mkdir(parents=True)
+    config = AnnotateStep(annotate=AnnotateConfig(teacher=teacher, sample=sample, failure_limit=0.0), seed=seed)
+    return annotate_documents(config, {"corpus": corpus}, Workspace(out, MachineConfig(workers=workers), Silent()))
+
+
+@pytest.mark.parametrize(
+    ("sample", "expected"),
+    [
+        (9, {"big": 3, "middle": 3, "small": 3}),
+        (30, {"big": 13, "middle": 13, "small": 4}),  # small is exhausted; the others share the rest
+        (100, {"big": 60, "middle": 20, "small": 4}),  # more than there is: everything
+    ],
+)
+def test_sources_take_turns_until_exhausted(tmp_path: Path, sample: int, expected: dict[str, int]) -> None:
+    corpus = corpus_of(tmp_path / "corpus", {"big": 60, "middle": 20, "small": 4})
+    drawn = draw_evenly(corpus / "documents.parquet", sample, seed=1)
+    assert Counter(drawn.values()) == expected
+    source_of = {row.id: row.source for row in read_rows(corpus / "documents.parquet", Document)}
+    assert drawn == {identity: source_of[identity] for identity in drawn}
+
+
+def test_the_draw_follows_the_seed_and_not_the_order_of_the_corpus(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", {"a": 40, "b": 40}) / "documents.parquet"
+    backwards = tmp_path / "backwards.parquet"
+    write_rows(backwards, Document, reversed(list(read_rows(corpus, Document))))
+    assert set(draw_evenly(corpus, 20, seed=1)) == set(draw_evenly(backwards, 20, seed=1))
+    assert set(draw_evenly(corpus, 20, seed=1)) != set(draw_evenly(corpus, 20, seed=2))
+
+
+def test_ratings_are_the_teachers_in_the_order_of_the_corpus(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", {"a": 10, "b": 30})
+    result = annotate(corpus, tmp_path / "out", sample=20)
+    ratings = list(read_rows(tmp_path / "out" / "ratings.parquet", Rating))
+    documents = {row.id: row for row in read_rows(corpus / "documents.parquet", Document)}
+    assert [rating.id for rating in ratings] == [
+        identity for identity in documents if identity in {r.id for r in ratings}
+    ]
+    for rating in ratings:
+        document = documents[rating.id]
+        assert Rated(rating.score, rating.rationale) == rate_document(document.text)
+        assert rating.request == request_id(RateRequest(document.text, document.source))
+        assert rating.teacher == load_teacher("builtin").name
+    assert result.counts is not None
+    assert (result.counts.read, result.counts.kept, result.counts.failed) == (20, 20, 0)
+    assert sum(column["count"] for column in result.facts["scores"]) == 20
+    assert result.facts["sources"] == {"a": 10, "b": 10}
+    assert "not an LLM" in result.facts["teacher"]
+    assert list(read_rows(tmp_path / "out" / "failed.parquet", Dropped)) == []
+
+
+def test_two_workers_write_the_same_bytes_as_one(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", {"a": 30, "b": 50})
+    annotate(corpus, tmp_path / "one", sample=60, workers=1)
+    annotate(corpus, tmp_path / "two", sample=60, workers=2)
+    for name in ("ratings.parquet", "failed.parquet"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
+
+
+def test_a_teacher_that_is_none_ends_before_the_corpus_is_opened(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nobody"):
+        annotate(tmp_path / "no corpus", tmp_path / "out", sample=5, teacher="nobody")
+
+
+class Mumbler(BuiltinTeacher):
+    """Says nothing of use about one source, and leaves the scale for another."""
+
+    def rate(self, request: RateRequest) -> Rated:
+        if request.source == "silent":
+            raise TeacherError("no JSON in the reply")
+        return Rated(7.0 if request.source == "loud" else 2.0, "fine")
+
+
+def test_replies_of_no_use_are_failed_and_never_low_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TEACHERS, "mumbler", Mumbler)
+    corpus = corpus_of(tmp_path / "corpus", {"silent": 3, "loud": 4, "plain": 5})
+    result = annotate(corpus, tmp_path / "out", sample=12, teacher="mumbler")
+    assert result.counts is not None
+    assert (result.counts.read, result.counts.kept, result.counts.failed) == (12, 5, 7)
+    failed = Counter((row.reason, row.detail) for row in read_rows(tmp_path / "out" / "failed.parquet", Dropped))
+    assert failed == {
+        ("teacher error", "no JSON in the reply"): 3,
+        ("teacher error", "a score of 7.0, outside of 0 to 5"): 4,
+    }
+    assert {rating.score for rating in read_rows(tmp_path / "out" / "ratings.parquet", Rating)} == {2.0}
+
+
+def test_an_empty_corpus_is_the_users_to_mend(tmp_path: Path) -> None:
+    corpus = corpus_of(tmp_path / "corpus", {})
+    with pytest.raises(UserError, match=r"documents\.parquet: holds no documents"):
+        annotate(corpus, tmp_path / "out", sample=5)

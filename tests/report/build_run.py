@@ -1,0 +1,291 @@
+"""A made-up run on disk, shaped like a real one, whose texts try to break out of the page."""
+
+import json
+import math
+import random
+from pathlib import Path
+
+from hornbook.records import Completion, Document, Dropped, Exercise, Outcome, content_id
+from hornbook.run.manifest import describe_files, write_manifest
+from hornbook.tables import write_rows
+
+HOSTILE = (
+    "</pre></details></script><script>alert(1)</script><img src=x onerror=alert(2)>",
+    '"><svg onload=alert(3)><a href="javascript:alert(4)">x</a>',
+    "{{ 7 * 7 }}{% raw %} ${7*7} </style><style>@import url(http://evil.example/a.css)",
+    "# nul \x00 escape \x1b[31m red \x1b[0m, right to left \u202e evil \u202c, lone \ufdd0 noncharacter",
+    "x = '" + "long" * 2000 + "'",
+)
+MODELS = {"A": "raw code", "B": "CodeTextbook", "C": "CodeTextbook + CodeExercises"}
+START = {"A": "scratch", "B": "scratch", "C": "B"}
+MIXTURE = {"A": {"raw": 1.0}, "B": {"filtered": 0.3, "textbooks": 0.7}, "C": {"exercises": 1.0}}
+STEPS = {"A": 120, "B": 120, "C": 220}
+SCORES = {
+    "A": {"drill": (0, 164), "bits_held_out": 2.104, "bits_humaneval": 2.391, "bits_mbpp": 2.52},
+    "B": {"drill": (2, 164), "bits_held_out": 2.633, "bits_humaneval": 1.944, "bits_mbpp": 2.013},
+    "C": {"drill": (102, 164), "bits_held_out": 3.402, "bits_humaneval": 2.288, "bits_mbpp": 2.177},
+}
+NO_HUMANEVAL = "the HumanEval data is on this machine nowhere, and there is no network"
+RECIPE = {
+    "name": "mini",
+    "description": "phi-1 in miniature, on a laptop CPU, from the code installed on this machine",
+    "seed": 1,
+    "corpus": {"sources": [{"kind": "installed"}], "sample_bytes": 60_000_000, "held_out_share": 0.02},
+    "annotate": {"teacher": "builtin", "sample": 2000, "failure_limit": 0.01},
+    "classify": {"trees": 200, "held_out_share": 0.25, "threshold": 3.0},
+    "filter": {"keep_share": 0.17},
+    "dedup": {"ngram_words": 5, "bands": 14, "rows": 8, "threshold": 0.7},
+    "decontaminate": {"testsets": ["humaneval", "mbpp", "drill"], "ngram_words": 13},
+    "textbooks": {"teacher": "builtin", "count": 8000},
+    "exercises": {"teacher": "builtin", "count": 34000},
+    "verify": {"cpu_seconds": 2.0, "memory_mb": 512, "failure_limit": 0.001},
+    "models": {
+        name: {"label": MODELS[name], "start": START[name], "mixture": MIXTURE[name], "steps": STEPS[name]}
+        for name in MODELS
+    },
+    "evaluate": {"tasks": ["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]},
+}
+
+
+class Builder:
+    """Writes finished steps one after the other, and the description of the run."""
+
+    def __init__(self, work: Path) -> None:
+        self.work = work
+        self.steps: dict[str, str] = {}
+        self.rng = random.Random(7)
+        self.clock = 0.0
+
+    def directory(self, name: str) -> Path:
+        """A step's directory, made."""
+        self.steps[name] = f"{name}-{content_id(name)[:12]}"
+        path = self.work / self.steps[name]
+        path.mkdir(parents=True)
+        return path
+
+    def finish(self, name, inputs=None, counts=None, facts=None, timing=None, seconds=1.0):
+        """Write the manifest; `counts` is (read, kept, {reason: rows}, failed), `inputs` maps names to steps."""
+        path = self.work / self.steps[name]
+        self.clock += seconds
+        read, kept, dropped, failed = counts or (0, 0, {}, 0)
+        assert read == kept + sum(dropped.values()) + failed
+        manifest = {
+            "step": name,
+            "identity": content_id(name),
+            "function": "hornbook.made.up:step",
+            "version": 1,
+            "config": {},
+            "inputs": {key: self.steps[source] for key, source in (inputs or {}).items()},
+            "content": {},
+            "machine": {"workers": 2, "device": "auto", "platform": "Linux-6.1-x86_64", "python": "3.11.9"},
+            "started": "2026-03-01T10:00:00+00:00",
+            "ended": f"2026-03-01T10:{int(self.clock // 60):02}:{int(self.clock % 60):02}.000+00:00",
+            "seconds": seconds,
+            "peak_memory_bytes": 400_000_000 + int(seconds * 2e7),
+            "counts": counts and {"read": read, "kept": kept, "dropped": dropped, "failed": failed},
+            "facts": facts or {},
+            "timing": timing or {},
+            "files": describe_files(path),
+        }
+        write_manifest(path, manifest)
+
+    def describe(self, directory: Path, unfinished: tuple[str, ...] = ()) -> Path:
+        """Write `run.json`."""
+        steps = {**self.steps, **{name: f"{name}-000000000000" for name in unfinished}}
+        record = {
+            "name": "mini",
+            "arm": None,
+            "recipe": RECIPE,
+            "steps": [{"name": name, "directory": folder} for name, folder in steps.items()],
+            "models": MODELS,
+        }
+        directory.mkdir(parents=True)
+        path = directory / "run.json"
+        path.write_text(json.dumps(record), encoding="utf-8")
+        return path
+
+
+def build_run(work: Path) -> Path:
+    """A finished run; gives the path of its `run.json`."""
+    builder = Builder(work)
+    build_curation(builder)
+    build_synthesis(builder)
+    build_models(builder)
+    return builder.describe(work / "runs" / "mini")
+
+
+def build_unfinished_run(work: Path) -> Path:
+    """A run that stopped after the filter."""
+    builder = Builder(work)
+    build_curation(builder)
+    rest = ("dedup.filtered", "textbooks", "exercises", "verify", "train.A", "eval.A", "train.B", "train.C", "eval.C")
+    return builder.describe(work / "runs" / "mini", rest)
+
+
+def estimate(value, spread=0.05, n=500):
+    """A measure with its interval, as the classifier's facts have it."""
+    return {"value": value, "low": round(value - spread, 4), "high": round(value + spread, 4), "n": n}
+
+
+def build_curation(builder: Builder) -> None:
+    """corpus, annotate, classify, score, filter."""
+    builder.directory("corpus")
+    dropped = {"too long": 41, "not UTF-8": 7, "empty": 212, "not in the sample": 5_820}
+    builder.finish("corpus", None, (12_080, 6_000, dropped, 0), {"bytes": 60_012_345}, None, 6.4)
+    builder.directory("annotate")
+    facts = {"teacher": "builtin (offline rules, not an LLM)", "requests": 2000, "mean_score": 1.93}
+    builder.finish("annotate", {"corpus": "corpus"}, (2000, 1996, {}, 4), facts, None, 9.1)
+    builder.directory("classify")
+    builder.finish("classify", {"corpus": "corpus"}, (1996, 1996, {}, 0), classifier_facts(), None, 7.7)
+    builder.directory("score")
+    builder.finish("score", {"corpus": "corpus", "classifier": "classify"}, (6000, 6000, {}, 0), {}, None, 11.2)
+    samples = [
+        sample
+        for low in (3, 2, 1, 0)
+        for side in (("kept", "dropped") if low == 2 else ("kept",) if low == 3 else ("dropped",))
+        for sample in document_samples(low, side)
+    ]
+    path = builder.directory("filter")
+    (path / "samples.json").write_text(json.dumps(samples), encoding="utf-8")
+    bins = []
+    for place in range(20):
+        rows = round(1100 * math.exp(-(((place / 4 - 1.7) / 0.75) ** 2)))
+        keeps = 1.0 if place >= 11 else 0.4 if place == 10 else 0.0
+        bins.append({"from": place / 4, "to": (place + 1) / 4, "kept": int(rows * keeps), "dropped": rows - int(rows * keeps)})
+    facts = {"cut": 2.613, "kept_share": 0.17, "scores": bins, "canaries": {"planted": 5, "caught": 5}}
+    counts = (6000, 1020, {"score below the cut": 4980}, 0)
+    builder.finish("filter", {"scored": "score", "classifier": "classify"}, counts, facts, None, 3.0)
+
+
+def classifier_facts():
+    """What the step classify tells."""
+    unknown = {"value": None, "n": 12, "why": "the held-out ratings are all on one side of the threshold"}
+    importances = [
+        {"feature": name, "importance": weight}
+        for name, weight in (
+            ("share of lines in docstrings <b>", 0.21), ("mean depth of the syntax tree", 0.14),
+            ("functions per 100 lines", 0.11), ("share of literals", 0.09), ("names that are words", 0.05),
+        )
+    ]  # fmt: skip
+    return {
+        "threshold": 3.0,
+        "trained_on": 1497,
+        "held_out": {"rank_correlation": estimate(0.812), "auc": estimate(0.931, 0.02), "f1": estimate(0.704)},
+        "inside_sources": {
+            "rank_correlation": estimate(0.744, 0.06, 31),
+            "sources": 31,
+            "documents": 402,
+            "variance_share_of_scores": 0.781,
+            "variance_share_of_ratings": 0.846,
+        },
+        "source_mean_baseline": {"rank_correlation": estimate(0.31), "auc": estimate(0.64), "f1": unknown},
+        "importances": importances,
+    }
+
+
+def document_samples(low, side):
+    """Samples as the filter writes them, hostile ones among them."""
+    texts = [
+        *HOSTILE,
+        'def mean(values):\n    """Return the mean of a list of numbers."""\n    return sum(values) / len(values)\n',
+    ]
+    for place, text in enumerate(texts[low % 2 :]):
+        yield {
+            "from": low, "to": low + 1, "id": content_id(text + side), "source": "numpy" if place else HOSTILE[0],
+            "meta": "{}", "score": low + 0.9 - place / 10, "side": side, "text": text, "characters": len(text) + 900,
+        }  # fmt: skip
+
+
+def build_synthesis(builder: Builder) -> None:
+    """dedup, decontaminate, textbooks, exercises, verify, tokenizer, pack."""
+    topics = [*(f"lists, part {n}" for n in range(20)), HOSTILE[1]]
+    textbooks = [
+        Document(content_id(f"textbook {n}"), f"# {topic}\n\nA list keeps its order.\n{HOSTILE[n % 5]}\n", "textbook", "{}")
+        for n, topic in enumerate(topics)
+    ]
+    write_rows(builder.directory("textbooks") / "documents.parquet", Document, textbooks)
+    facts = {"teacher": "builtin (offline rules, not an LLM)", "topics": 412, "audiences": 6}
+    builder.finish("textbooks", None, (8000, 8000, {}, 0), facts, None, 8.8)
+    exercises = [exercise(n) for n in range(60)]
+    write_rows(builder.directory("exercises") / "exercises.parquet", Exercise, exercises)
+    facts = {"families": 46, "distinct compositions": 1_204_331, "prompt words mean": 31.25}
+    builder.finish("exercises", None, (34_000, 34_000, {}, 0), facts, None, 12.9)
+    path = builder.directory("verify")
+    write_rows(path / "exercises.parquet", Exercise, exercises[:40])
+    rows = [
+        Dropped(row.id, "verify", "failed" if n % 3 else "timeout", f"AssertionError: {HOSTILE[n % 3]}")
+        for n, row in enumerate(exercises[40:])
+    ]
+    write_rows(path / "dropped.parquet", Dropped, rows)
+    facts = {"backend": "bubblewrap", "timeout_rate": 0.0005, "canaries": {"planted": 4, "caught": 4}}
+    counts = (34_000, 33_412, {"failed": 570, "timeout": 17}, 1)
+    builder.finish("verify", {"exercises": "exercises"}, counts, facts, {"programs_per_second": 2380.4}, 14.3)
+    sizes = {"raw": ("corpus", 6000), "filtered": ("filter", 1020), "textbooks": ("textbooks", 8000), "exercises": ("verify", 33_412)}  # fmt: skip
+    for name, (source, read) in sizes.items():
+        if name != "raw":
+            builder.directory(f"dedup.{name}")
+            copies = read // 40
+            facts = {"clusters": copies // 2, "canaries": {"planted": 10, "caught": 10}}
+            builder.finish(f"dedup.{name}", {"documents": source}, (read, read - copies, {"near duplicate": copies}, 0), facts, None, 4.2)  # fmt: skip
+            source, read = f"dedup.{name}", read - copies
+        builder.directory(f"decontaminate.{name}")
+        hits = {"humaneval": read // 900, "drill <composition>": read // 1500}
+        facts = {"canaries": {"planted": 9, "caught": 9}}
+        counts = (read, read - sum(hits.values()), hits, 0)
+        builder.finish(f"decontaminate.{name}", {"documents": source}, counts, facts, None, 3.4)
+        builder.directory(f"pack.{name}")
+        left = counts[1]
+        builder.finish(f"pack.{name}", {"documents": f"decontaminate.{name}"}, (left, left, {}, 0), {"tokens": left * 117}, None, 2.2)  # fmt: skip
+
+
+def exercise(n):
+    """One exercise; some are hostile."""
+    odd = HOSTILE[n % 5] if n % 4 == 0 else "Keep the numbers that divide evenly, in order."
+    prompt = f'def keep_{n}(values):\n    """{odd}"""\n'
+    solution = f"    return [value for value in values if value % {n + 1} == 0]\n"
+    tests = (f"assert keep_{n}([]) == []", f"assert keep_{n}([{n + 1}]) == [{n + 1}]")
+    return Exercise(content_id(prompt + solution), f"lists: {odd}"[:60], f"keep_{n}", prompt, solution, tests, "r")
+
+
+def build_models(builder: Builder) -> None:
+    """train and eval of every model."""
+    for model in MODELS:
+        path = builder.directory(f"train.{model}")
+        with open(path / "losses.jsonl", "w", encoding="utf-8") as lines:
+            for step in range(1, STEPS[model] + 1):
+                loss = (1.55 if model == "A" else 1.1) + (6.5 if START[model] == "scratch" else 1.4) * math.exp(-step / 25) + builder.rng.gauss(0, 0.06)
+                rate = 3e-3 * min(step / 20, 1.0) * (1 - step / (STEPS[model] + 1))
+                row = {"step": step, "tokens": step * 9216, "loss": loss, "learning_rate": rate}
+                lines.write(json.dumps(row) + "\n")
+        builder.finish(f"train.{model}", None, None, {"parameters": 4_120_576}, {"tokens_per_second": 9830.2}, 118.0)
+    for model in MODELS:
+        path = builder.directory(f"eval.{model}")
+        scores = {task: score(task, what) for task, what in SCORES[model].items()}
+        scores["humaneval"] = {
+            "metric": "pass@1", "value": None, "n": 0, "low": None, "high": None, "failed": 0, "reason": NO_HUMANEVAL,
+        }  # fmt: skip
+        ordered = {task: scores[task] for task in RECIPE["evaluate"]["tasks"]}
+        (path / "scores.json").write_text(json.dumps(ordered), encoding="utf-8")
+        solved = SCORES[model]["drill"][0]
+        completions, outcomes = [], []
+        for n in range(164):
+            kind = "passed" if n < solved else "timeout" if n == 163 else "failed"
+            detail = "" if kind == "passed" else f"assert double_{n}(3) == 6: gave {HOSTILE[n % 5]}"
+            text = HOSTILE[n % 5] if n % 7 == 0 else f"    return {2 if kind == 'passed' else 3} * x\n"
+            prompt = f'def double_{n}(x):\n    """Return twice the number."""\n'
+            completions.append(Completion(f"drill/{n}", 0, prompt, text, "" if model == "A" and n % 3 == 0 else text))
+            outcomes.append(Outcome(f"drill/{n}", 0, kind, detail))
+        write_rows(path / "completions-drill.parquet", Completion, completions)
+        write_rows(path / "outcomes-drill.parquet", Outcome, outcomes)
+        builder.finish(f"eval.{model}", {"model": f"train.{model}"}, None, {}, None, 15.5)
+
+
+def score(task, what):
+    """One entry of scores.json."""
+    if task == "drill":
+        solved, n = what
+        return {
+            "metric": "pass@1", "value": solved / n, "n": n, "low": max(0.0, solved / n - 0.07 if solved else 0.0),
+            "high": min(1.0, solved / n + 0.07), "failed": 0,
+        }  # fmt: skip
+    return {"metric": "bits_per_byte", "value": what, "n": 300, "low": what - 0.04, "high": what + 0.04, "failed": 1}
