@@ -87,14 +87,15 @@ class TableWriter(Generic[R]):
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         try:
+            try:
+                if kind is None:
+                    self._flush()
+            finally:
+                (self._lines if self.path.suffix == ".jsonl" else self._parquet).close()
             if kind is None:
-                self._flush()
-        finally:
-            (self._lines if self.path.suffix == ".jsonl" else self._parquet).close()
-            if kind is not None:
-                self._partial.unlink(missing_ok=True)
-        if kind is None:
-            os.replace(self._partial, self.path)
+                os.replace(self._partial, self.path)
+        finally:  # a row that cannot be encoded, or a full disk, may show only here
+            self._partial.unlink(missing_ok=True)
 
 
 def write_rows(path: Path, row_type: type[R], rows: Iterable[R]) -> int:
@@ -131,19 +132,22 @@ def read_columns(path: Path, columns: list[str]) -> Iterator[tuple[Any, ...]]:
             if name not in parquet.schema_arrow.names:
                 have = ", ".join(parquet.schema_arrow.names)
                 raise UserError(f"{path}: has no column `{name}`; it has {have}")
-        for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
-            yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        try:
+            for batch in parquet.iter_batches(BATCH_ROWS, columns=columns):
+                yield from zip(*(batch.column(name).to_pylist() for name in columns), strict=True)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UserError(f"{path}: a damaged Parquet file ({str(error).splitlines()[0]})") from error
 
 
 def _read_jsonl(path: Path, columns: list[str]) -> Iterator[tuple[Any, ...]]:
-    with open(path, encoding="utf-8") as lines:
+    with open(path, "rb") as lines:
         for number, line in enumerate(lines, 1):
             if not line.strip():
                 continue
             try:
                 row = json.loads(line)
                 yield tuple(row[name] for name in columns)
-            except (json.JSONDecodeError, TypeError) as error:
+            except (ValueError, TypeError) as error:  # no JSON, no UTF-8, no object
                 raise UserError(f"{path}, line {number}: not a JSON object ({error})") from error
             except KeyError as error:
                 raise UserError(f"{path}, line {number}: has no field {error}") from error

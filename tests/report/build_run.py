@@ -131,14 +131,14 @@ def build_curation(builder: Builder) -> None:
     """corpus, annotate, classify, score, filter."""
     builder.directory("corpus")
     dropped = {"too long": 41, "not UTF-8": 7, "empty": 212, "not in the sample": 5_820}
-    builder.finish("corpus", None, (12_080, 6_000, dropped, 0), {"bytes": 60_012_345}, None, 6.4)
+    builder.finish("corpus", None, (12_080, 6_000, dropped, 0), {"documents": 5_880, "held_out": 120}, None, 6.4)
     builder.directory("annotate")
     facts = {"teacher": "builtin (offline rules, not an LLM)", "requests": 2000, "mean_score": 1.93}
     builder.finish("annotate", {"corpus": "corpus"}, (2000, 1996, {}, 4), facts, None, 9.1)
     builder.directory("classify")
     builder.finish("classify", {"corpus": "corpus"}, (1996, 1996, {}, 0), classifier_facts(), None, 7.7)
     builder.directory("score")
-    builder.finish("score", {"corpus": "corpus", "classifier": "classify"}, (6000, 6000, {}, 0), {}, None, 11.2)
+    builder.finish("score", {"corpus": "corpus", "classifier": "classify"}, (5880, 5880, {}, 0), {}, None, 11.2)
     samples = [
         sample
         for low in (3, 2, 1, 0)
@@ -151,9 +151,11 @@ def build_curation(builder: Builder) -> None:
     for place in range(20):
         rows = round(1100 * math.exp(-(((place / 4 - 1.7) / 0.75) ** 2)))
         keeps = 1.0 if place >= 11 else 0.4 if place == 10 else 0.0
-        bins.append({"from": place / 4, "to": (place + 1) / 4, "kept": int(rows * keeps), "dropped": rows - int(rows * keeps)})
+        bins.append(
+            {"from": place / 4, "to": (place + 1) / 4, "kept": int(rows * keeps), "dropped": rows - int(rows * keeps)}
+        )
     facts = {"cut": 2.613, "kept_share": 0.17, "scores": bins, "canaries": {"planted": 5, "caught": 5}}
-    counts = (6000, 1020, {"score below the cut": 4980}, 0)
+    counts = (5880, 1000, {"score below the cut": 4880}, 0)
     builder.finish("filter", {"scored": "score", "classifier": "classify"}, counts, facts, None, 3.0)
 
 
@@ -200,7 +202,9 @@ def build_synthesis(builder: Builder) -> None:
     """dedup, decontaminate, textbooks, exercises, verify, tokenizer, pack."""
     topics = [*(f"lists, part {n}" for n in range(20)), HOSTILE[1]]
     textbooks = [
-        Document(content_id(f"textbook {n}"), f"# {topic}\n\nA list keeps its order.\n{HOSTILE[n % 5]}\n", "textbook", "{}")
+        Document(
+            content_id(f"textbook {n}"), f"# {topic}\n\nA list keeps its order.\n{HOSTILE[n % 5]}\n", "textbook", "{}"
+        )
         for n, topic in enumerate(topics)
     ]
     write_rows(builder.directory("textbooks") / "documents.parquet", Document, textbooks)
@@ -220,13 +224,19 @@ def build_synthesis(builder: Builder) -> None:
     facts = {"backend": "bubblewrap", "timeout_rate": 0.0005, "canaries": {"planted": 4, "caught": 4}}
     counts = (34_000, 33_412, {"failed": 570, "timeout": 17}, 1)
     builder.finish("verify", {"exercises": "exercises"}, counts, facts, {"programs_per_second": 2380.4}, 14.3)
-    sizes = {"raw": ("corpus", 6000), "filtered": ("filter", 1020), "textbooks": ("textbooks", 8000), "exercises": ("verify", 33_412)}  # fmt: skip
+    sizes = {
+        "raw": ("corpus", 5880),
+        "filtered": ("filter", 1000),
+        "textbooks": ("textbooks", 8000),
+        "exercises": ("verify", 33_412),
+    }
     for name, (source, read) in sizes.items():
         if name != "raw":
             builder.directory(f"dedup.{name}")
             copies = read // 40
             facts = {"clusters": copies // 2, "canaries": {"planted": 10, "caught": 10}}
-            builder.finish(f"dedup.{name}", {"documents": source}, (read, read - copies, {"near duplicate": copies}, 0), facts, None, 4.2)  # fmt: skip
+            counts = (read, read - copies, {"near duplicate": copies}, 0)
+            builder.finish(f"dedup.{name}", {"documents": source}, counts, facts, None, 4.2)
             source, read = f"dedup.{name}", read - copies
         builder.directory(f"decontaminate.{name}")
         hits = {"humaneval": read // 900, "drill <composition>": read // 1500}
@@ -235,7 +245,8 @@ def build_synthesis(builder: Builder) -> None:
         builder.finish(f"decontaminate.{name}", {"documents": source}, counts, facts, None, 3.4)
         builder.directory(f"pack.{name}")
         left = counts[1]
-        builder.finish(f"pack.{name}", {"documents": f"decontaminate.{name}"}, (left, left, {}, 0), {"tokens": left * 117}, None, 2.2)  # fmt: skip
+        facts = {"tokens": left * 117}
+        builder.finish(f"pack.{name}", {"documents": f"decontaminate.{name}"}, (left, left, {}, 0), facts, None, 2.2)
 
 
 def exercise(n):
@@ -253,7 +264,11 @@ def build_models(builder: Builder) -> None:
         path = builder.directory(f"train.{model}")
         with open(path / "losses.jsonl", "w", encoding="utf-8") as lines:
             for step in range(1, STEPS[model] + 1):
-                loss = (1.55 if model == "A" else 1.1) + (6.5 if START[model] == "scratch" else 1.4) * math.exp(-step / 25) + builder.rng.gauss(0, 0.06)
+                loss = (
+                    (1.55 if model == "A" else 1.1)
+                    + (6.5 if START[model] == "scratch" else 1.4) * math.exp(-step / 25)
+                    + builder.rng.gauss(0, 0.06)
+                )
                 rate = 3e-3 * min(step / 20, 1.0) * (1 - step / (STEPS[model] + 1))
                 row = {"step": step, "tokens": step * 9216, "loss": loss, "learning_rate": rate}
                 lines.write(json.dumps(row) + "\n")

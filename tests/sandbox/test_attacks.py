@@ -172,7 +172,9 @@ def interpreter_for_nobody() -> str | None:
     return None
 
 
-def grade(backend: str, who: str, programs: list[list[object]], wall: float | None = None) -> dict[str, list[str]]:
+def grade(
+    backend: str, who: str, programs: list[tuple[str, str, list[str]]], wall: float | None = None
+) -> dict[str, list[str]]:
     """Outcome and detail of each [id, source, tests], from a process of its own run as `who`."""
     command = [sys.executable]
     if who == "nobody":
@@ -208,8 +210,8 @@ def verdicts(request: pytest.FixtureRequest) -> Iterator[dict[str, list[str]]]:
             "HOST_PID": os.getpid(),
         }
         head = "".join(f"{name} = {value!r}\n" for name, value in known.items())
-        programs = [[name, source, ["assert f() == 1"]] for name, (source, _, _) in ATTACKS.items()]
-        programs += [[name, head + textwrap.dedent(source), ["assert f()"]] for name, source in CONTAINED.items()]
+        programs = [(name, source, ["assert f() == 1"]) for name, (source, _, _) in ATTACKS.items()]
+        programs += [(name, head + textwrap.dedent(source), ["assert f()"]) for name, source in CONTAINED.items()]
         backend, who = request.param
         yield grade(backend, who, programs)
 
@@ -229,6 +231,6 @@ def test_what_a_program_reaches_for_is_not_there(verdicts: dict[str, list[str]],
 @pytest.mark.parametrize("name", ENDLESS)
 def test_a_program_without_end_is_a_timeout(name: str) -> None:
     source, outcome, detail = ENDLESS[name]
-    seen = grade("unshare", "self", [[name, source, ["assert f() == 1"]]], wall=4.0)
+    seen = grade("unshare", "self", [(name, source, ["assert f() == 1"])], wall=4.0)
     assert seen[name][0] == outcome
     assert detail in seen[name][1]

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hornbook.recipe import MachineConfig, VerifyConfig
+from hornbook.recipe import MachineConfig, VerifyConfig, VerifyStep
 from hornbook.records import Dropped, Exercise, Outcome, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
@@ -14,7 +14,7 @@ from hornbook.sandbox.programs import generous_limits
 from hornbook.synthesize.verify import check_canaries, verify_exercises
 from hornbook.tables import read_rows, write_rows
 
-CONFIG = VerifyConfig(cpu_seconds=1.0, memory_mb=256, failure_limit=0.0)
+CONFIG = VerifyStep(verify=VerifyConfig(cpu_seconds=1.0, memory_mb=256, failure_limit=0.0))
 
 
 def exercise(body: str, *tests: str) -> Exercise:

@@ -44,14 +44,14 @@ def _installed() -> Iterator[SourceFile]:
     """The standard library, then the installed packages.
 
     A sample drawn evenly over sources should see every project once, not every file: so a package is a source. The
-    standard library is many projects under one roof, so each of its packages counts (`stdlib/asyncio`), while its single
-    modules, some 180 with one file each, share the source `stdlib`.
+    standard library is many projects under one roof, so each of its packages counts (`stdlib/asyncio`), while its
+    single modules, some 180 with one file each, share the source `stdlib`.
     """
     paths = sysconfig.get_paths()
     stdlib = Path(paths["stdlib"])
     for path, parts in _python_files(stdlib, ("site-packages", "dist-packages")):
         source = f"stdlib/{parts[0]}" if len(parts) > 1 else "stdlib"
-        yield SourceFile(path, "/".join(("stdlib", *parts)), source, "")
+        yield SourceFile(path, _printable("/".join(("stdlib", *parts))), source, "")
     seen: set[Path] = set()
     for root in (Path(paths["purelib"]), Path(paths["platlib"])):
         if root.resolve() in seen or not root.is_dir():
@@ -59,13 +59,18 @@ def _installed() -> Iterator[SourceFile]:
         seen.add(root.resolve())
         for path, parts in _python_files(root, LEFT_OUT):
             if not parts[0].startswith(EDITABLE_SHIMS):
-                yield SourceFile(path, "/".join(parts), parts[0].removesuffix(".py"), "")
+                yield SourceFile(path, _printable("/".join(parts)), parts[0].removesuffix(".py"), "")
 
 
 def _python_files(root: Path, left_out: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
     """The `.py` files below a root and the parts of their names, without the named entries of the root itself."""
     for path in _walk(root, (".py",), left_out):
         yield path, path.relative_to(root).parts
+
+
+def _printable(name: str) -> str:
+    """A file name that is not UTF-8 cannot stand in a table as it is."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _walk(root: Path, suffixes: tuple[str, ...], left_out: tuple[str, ...]) -> Iterator[Path]:
@@ -90,7 +95,7 @@ def _user_files(source: FilesSource) -> list[SourceFile]:
         root = path
         while glob.has_magic(str(root)):
             root = root.parent
-        found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())
+        found = sorted(p for p in map(Path, glob.glob(str(path), recursive=True)) if p.is_file())  # noqa: PTH207
     elif path.is_dir():
         root, found = path, list(_walk(path, TEXT_SUFFIXES + TABLE_SUFFIXES, ()))
     elif path.is_file():
@@ -103,7 +108,7 @@ def _user_files(source: FilesSource) -> list[SourceFile]:
     return [
         SourceFile(
             file,
-            file.relative_to(root).as_posix(),
+            _printable(file.relative_to(root).as_posix()),
             source.source,
             source.text_column if file.name.endswith(TABLE_SUFFIXES) else "",
         )

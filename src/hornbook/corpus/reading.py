@@ -42,8 +42,10 @@ class Found:
 
 
 def read_texts(file: SourceFile, max_bytes: int) -> Iterator[Found]:
-    """The texts of a file, in order. What cannot be used carries one of the reasons `unreadable`, `bad UTF-8`, `bad JSON`,
-    `no text`, `empty`, `too long`; nothing is left out in silence.
+    """The texts of a file, in order.
+
+    What cannot be used carries one of the reasons `unreadable`, `bad UTF-8`, `bad JSON`, `no text`, `empty` and
+    `too long`; nothing is left out in silence.
 
     Raises UserError where a Parquet file has no text column of that name.
     """

@@ -1,7 +1,7 @@
 """The step `corpus`: real text as documents, sampled by content hash, a part of it held out.
 
-The sources are read twice: once to learn how much text there is and where the sample ends, once to write it. Between the
-two only an id of 16 bytes and a size are held per document.
+The sources are read twice: once to learn how much text there is and where the sample ends, once to write it. Between
+the two only an id of 16 bytes and a size are held per document.
 """
 
 import hashlib

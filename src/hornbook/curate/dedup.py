@@ -1,8 +1,8 @@
 """The step `dedup`: of texts that are nearly the same, one stays.
 
 MinHash signatures cut into bands (Broder 1997; Leskovec, Rajaraman and Ullman, section 3.4) only nominate: a pair whose
-Jaccard similarity is s shares a band with probability 1 - (1 - s**rows)**bands. What is nominated is then measured on the
-full sets of word n-grams.
+Jaccard similarity is s shares a band with probability 1 - (1 - s**rows)**bands. What is nominated is then measured on
+the full sets of word n-grams.
 """
 
 import re
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 
 UNIQUE_CANARY = (
     "The lamplighter of Quillhaven kept nineteen brass tortoises beneath the stairs, and every Thursday one of them, "
-    "never the same, whispered the harbour's tide table backwards in a dialect of clockwork; nobody thanked it, yet the "
-    "ferries, which had opinions of their own about punctuality, began to leave precisely when they were painted."
+    "never the same, whispered the harbour's tide table backwards in a dialect of clockwork; nobody thanked it, yet "
+    "the ferries, which had opinions of their own about punctuality, began to leave precisely when they were painted."
 )
 CANARY_SOURCES = 3  # rows of which copies are planted
 CANARY_WORDS = 40  # such a row has at least so many, so that a copy with one changed word is a near-duplicate
@@ -134,7 +134,7 @@ def _canaries(sources: list[tuple[str, str]], config: DedupConfig) -> list[_Cana
 
 
 def _sign(scratch: Path, config: DedupStep, bar: Bar) -> None:
-    """Split every text into words and punctuation marks, joined by single spaces, and hash the bands of its signature."""
+    """Split every text into words and punctuation marks, joined by single spaces; hash the bands of its signature."""
     from daft import col
 
     dedup = config.dedup
@@ -166,7 +166,7 @@ def _nominate(scratch: Path, rows: int, config: DedupConfig, bar: Bar) -> pa.Tab
 
     Bands are taken one at a time, so that memory holds one number and one hash per row, whatever the number of bands.
     """
-    from daft import col
+    from daft import col, lit
 
     ones: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
     others: list[npt.NDArray[np.int64]] = [np.empty(0, np.int64)]
@@ -175,7 +175,7 @@ def _nominate(scratch: Path, rows: int, config: DedupConfig, bar: Bar) -> pa.Tab
             _signed(scratch)
             .groupby(f"band{band}")
             .agg(col("row").list_agg().alias("rows"))
-            .where(col("rows").length() > 1)
+            .where(col("rows").length() > lit(1))
             .to_arrow()
             .column("rows")
             .combine_chunks()
@@ -187,7 +187,7 @@ def _nominate(scratch: Path, rows: int, config: DedupConfig, bar: Bar) -> pa.Tab
         others.append(members)
         bar.advance()
     one, other = np.concatenate(ones), np.concatenate(others)
-    edges = coo_array((np.ones(len(one), np.bool_), (one, other)), shape=(rows, rows))
+    edges = coo_array((np.ones(len(one), np.int32), (one, other)), shape=(rows, rows))
     _, component = connected_components(edges, directed=False)
     nominated = np.unique(other)
     return pa.table({"row": nominated, "component": component[nominated].astype(np.int64)})
@@ -196,12 +196,12 @@ def _nominate(scratch: Path, rows: int, config: DedupConfig, bar: Bar) -> pa.Tab
 def _in_order(scratch: Path, nominated: pa.Table, rows: int) -> "daft.DataFrame":
     """The nominated rows with their words, component after component, best first, canaries last."""
     import daft
-    from daft import col
+    from daft import col, lit
 
     return (
         daft.from_arrow(nominated)
         .join(_signed(scratch), on="row")
-        .with_column("planted", col("row") >= rows)
+        .with_column("planted", col("row") >= lit(rows))
         .sort(["component", "planted", "score", "id", "row"], desc=[False, False, True, False, False])
     )
 
@@ -270,8 +270,8 @@ def _check(found: list[_Near | None], canaries: list[_Canary]) -> None:
     for near, canary in zip(found, canaries, strict=True):
         if canary.near and near is None:
             raise RuntimeError(
-                f"dedup: a planted copy of row {canary.near} was not caught; with these `bands` and `rows` near-duplicates "
-                "slip through"
+                f"dedup: a planted copy of row {canary.near} was not caught; "
+                "with these `bands` and `rows` near-duplicates slip through"
             )
         if not canary.near and near is not None:
             raise RuntimeError(f"dedup: a planted unique text was taken for a copy of row {near.kept}")
@@ -290,14 +290,15 @@ def _write(table: RowTable, near: dict[int, _Near], canaries: list[_Canary], wor
     ):
         for number, row in enumerate(read_rows(table.path, table.row_type)):
             read += 1
-            if (found := near.get(number)) is None:
+            stands_for_it = near.get(number)
+            if stands_for_it is None:
                 kept.write(row)
                 if row.id in sizes:
                     clusters.write(Cluster(row.id, row.id, 1.0))
                 continue
-            detail = f"of {found.kept}, similarity {found.similarity:.2f}"
+            detail = f"of {stands_for_it.kept}, similarity {stands_for_it.similarity:.2f}"
             dropped.write(Dropped(row.id, "dedup", "near duplicate", detail))
-            clusters.write(Cluster(row.id, found.kept, found.similarity))
+            clusters.write(Cluster(row.id, stands_for_it.kept, stands_for_it.similarity))
     copies = sum(1 for canary in canaries if canary.near)
     facts = {
         "clusters": len(sizes),

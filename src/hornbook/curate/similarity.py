@@ -5,8 +5,8 @@ import builtins
 import hashlib
 from collections.abc import Iterator, Sequence
 
-# A smaller program says too little to be anybody's: `return sorted(set(xs))` has 6 nodes, while `return [x for x in xs if
-# x > 0]`, about the smallest reference of HumanEval that could be told from another, has 10.
+# A smaller program says too little to be anybody's: `return sorted(set(xs))` has 6 nodes, while `return [x for x in xs
+# if x > 0]`, about the smallest reference of HumanEval that could be told from another, has 10.
 MIN_NODES = 8
 
 SKIPPED_FIELDS = frozenset(("annotation", "returns", "type_comment", "ctx", "type_params", "kind"))
@@ -39,8 +39,8 @@ def definitions_of(tree: ast.AST) -> Iterator[Definition]:
 def canonical_form(definition: Definition) -> tuple[str, int]:
     """A function or class up to renaming: its digest, and how many nodes its body has.
 
-    Two functions have one digest where they differ only in the names of their parameters and variables and their own, in
-    docstrings, annotations, comments and layout. Constants, operators, attributes, and names the function does not
+    Two functions have one digest where they differ only in the names of their parameters and variables and their own,
+    in docstrings, annotations, comments and layout. Constants, operators, attributes, and names the function does not
     itself bind (builtins, modules) count. This is the extreme (a match rate of 1.0) of the syntax distance of phi-1,
     section 5.2, save that it tells `sum` from `max`.
 
@@ -51,11 +51,25 @@ def canonical_form(definition: Definition) -> tuple[str, int]:
     return digest.hexdigest(), form.nodes
 
 
+def renamed(definition: Definition, suffix: str) -> str:
+    """The source of a definition with every name it binds changed, and nothing else."""
+    (copy,) = ast.parse(ast.unparse(definition)).body
+    bound = bound_names(definition)
+    for node in ast.walk(copy):
+        for field in NAME_FIELDS.intersection(node._fields) if not isinstance(node, ast.keyword) else ():
+            value = getattr(node, field)
+            if isinstance(value, str) and value in bound:
+                setattr(node, field, value + suffix)
+            elif isinstance(value, list):
+                setattr(node, field, [n + suffix if isinstance(n, str) and n in bound else n for n in value])
+    return ast.unparse(copy)
+
+
 class _Canonical:
     """One walk over a definition, in the order of its fields."""
 
     def __init__(self, definition: Definition) -> None:
-        self.bound = _bound_names(definition)
+        self.bound = bound_names(definition)
         self.numbers: dict[str, int] = {}
         self.parts: list[str] = []
         self.nodes = 0
@@ -112,7 +126,7 @@ class _Canonical:
             self.parts.append("-")
 
 
-def _bound_names(definition: Definition) -> set[str]:
+def bound_names(definition: Definition) -> set[str]:
     """Every name the definition binds, its own among them unless a builtin has it, which it may mean."""
     bound = {definition.name} - BUILTINS
     for node in ast.walk(definition):
@@ -120,10 +134,9 @@ def _bound_names(definition: Definition) -> set[str]:
             bound.add(node.arg)
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             bound.add(node.id)
-        elif isinstance(node, Definition) and node is not definition:
-            bound.add(node.name)
-        elif isinstance(node, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and node.name:
-            bound.add(node.name)
+        elif isinstance(node, Definition | ast.ExceptHandler | ast.MatchAs | ast.MatchStar):
+            if node.name and node is not definition:
+                bound.add(node.name)
         elif isinstance(node, ast.MatchMapping) and node.rest:
             bound.add(node.rest)
         elif isinstance(node, ast.alias) and node.asname:

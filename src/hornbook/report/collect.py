@@ -146,11 +146,11 @@ def _score(task: str, entry: Mapping[str, Any]) -> Score:
         task=task,
         metric=entry["metric"],
         value=entry["value"],
-        n=entry["n"],
-        low=entry["low"],
-        high=entry["high"],
-        failed=entry["failed"],
-        reason=entry.get("reason", ""),
+        n=entry.get("n") or 0,  # what could not be measured has no more than a metric and a reason
+        low=entry.get("low"),
+        high=entry.get("high"),
+        failed=entry.get("failed") or 0,
+        reason=entry.get("reason") or "",
     )
 
 

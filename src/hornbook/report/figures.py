@@ -274,7 +274,9 @@ def _svg(figure: Figure, key: str, title: str) -> str:
     figure.savefig(file, format="svg", metadata={"Date": None})
     text = file.getvalue()
     text = text[text.index("<svg") :].strip()
-    text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    text = re.sub(
+        r"<metadata>.*?</metadata>|<style.*?</style>", "", text, flags=re.DOTALL
+    )  # its style would be the page's
     opening, rest = text.split(">", 1)
     box = re.search(r'viewBox="[^"]+"', opening)
     if box is None:

@@ -43,8 +43,8 @@ class Box:
     does: str
     read: int | None  # rows; None where the step counts none
     kept: int
-    kept_width: float  # share of the most rows any step of the lane read: how long its bar is
-    lost_width: float
+    kept_share: float  # of the rows read
+    held_out: int | None  # of the kept rows: set aside for evaluation, and read by no step of the lane
     drops: tuple[Drop, ...]
     tokens: int | None
 
@@ -81,11 +81,10 @@ def _lane(last: StepRecord, carrying: Mapping[str, StepRecord], run: RunRecord) 
     steps = [last]
     while (source := _source(steps[0], carrying)) is not None:
         steps.insert(0, source)
-    most = max((step.counts.read for step in steps if step.counts is not None), default=0)
     packed = last.name.removeprefix("pack.")
     return Lane(
         title=SETS.get(packed, packed) if last.family == "pack" else f"As far as {last.name}",
-        boxes=tuple(_box(step, max(most, 1)) for step in steps),
+        boxes=tuple(_box(step) for step in steps),
         read_by=tuple((model.name, share) for model in run.models if (share := _share(model.mixture, packed)) > 0),
     )
 
@@ -94,15 +93,15 @@ def _share(mixture: Mapping[str, float], packed: str) -> float:
     return mixture.get(packed, 0.0) / sum(mixture.values())
 
 
-def _box(step: StepRecord, most: int) -> Box:
+def _box(step: StepRecord) -> Box:
     read, kept = (None, 0) if step.counts is None else (step.counts.read, step.counts.kept)
     return Box(
         kind=step.family,
         does=DOES[step.family],
         read=read,
         kept=kept,
-        kept_width=kept / most,
-        lost_width=((read or 0) - kept) / most,
+        kept_share=kept / max(read or 0, 1),
+        held_out=step.facts.get("held_out"),
         drops=tuple(_drops(step)),
         tokens=step.facts.get("tokens"),
     )

@@ -12,10 +12,10 @@ FIGURE_2_1 = (
     ("HumanEval, 1.3B", (17.0, 29.0, 50.6)),
 )
 PAPER_NOTE = (
-    "phi-1, Figure 2.1 and section 2.1 (arXiv 2306.11644), HumanEval pass@1 of models of 350M and 1.3B parameters. A is "
-    "raw code, B is CodeTextbook, C is B finetuned on CodeExercises. A at 350M is the value the paper gives for training "
-    "until saturation (section 2.1); A at 1.3B (17) was read in summaries of the paper, the others in its text. The paper "
-    "gives no intervals."
+    "phi-1, Figure 2.1 and section 2.1 (arXiv 2306.11644), HumanEval pass@1 of models of 350M and 1.3B parameters. A "
+    "is raw code, B is CodeTextbook, C is B finetuned on CodeExercises. A at 350M is the value the paper gives for "
+    "training until saturation (section 2.1); A at 1.3B (17) was read in summaries of the paper, the others in its "
+    "text. The paper gives no intervals."
 )
 
 
@@ -24,7 +24,9 @@ def paper_groups() -> tuple[BarGroup, ...]:
     return tuple(
         BarGroup(
             name,
-            tuple(Bar(model, place, height) for place, (model, height) in enumerate(zip(PAPER_MODELS, bars, strict=True))),
+            tuple(
+                Bar(model, place, height) for place, (model, height) in enumerate(zip(PAPER_MODELS, bars, strict=True))
+            ),
         )
         for name, bars in FIGURE_2_1
     )

@@ -104,9 +104,7 @@ def draw_charts(run: RunRecord) -> Charts:
     paper = paper_groups() if like_paper and ours else ()
     highest = [bar.high or bar.height or 0.0 for group in (*ours, *paper) for bar in group.bars]
     top = max([10.0, *(height * 1.12 for height in highest)])
-    trained = [
-        figures.Curve(model.name, place, model.losses) for place, model in enumerate(run.models) if model.losses
-    ]
+    trained = [figures.Curve(model.name, place, model.losses) for place, model in enumerate(run.models) if model.losses]
     cut = next((step.facts["cut"] for step in run.steps if step.name == "filter"), None)
     return Charts(
         rates=_picture(figures.rate_bars("rates", "pass@1 of this run's models", ours, top)) if ours else Markup(),
@@ -246,7 +244,9 @@ def excerpt(text: str) -> str:
     """The beginning of a text: so many lines, each so wide, and how much was left out."""
     lines = text.expandtabs(4).splitlines()
     shown = [
-        line if len(line) <= EXCERPT_COLUMNS else f"{line[:EXCERPT_COLUMNS]} … {len(line) - EXCERPT_COLUMNS:,} more characters"
+        line
+        if len(line) <= EXCERPT_COLUMNS
+        else f"{line[:EXCERPT_COLUMNS]} … {len(line) - EXCERPT_COLUMNS:,} more characters"
         for line in lines[:EXCERPT_LINES]
     ]
     more = [f"… {len(lines) - EXCERPT_LINES:,} more lines"] if len(lines) > EXCERPT_LINES else []

@@ -35,7 +35,7 @@ class Server:
     """One warm interpreter inside an isolation. Close it when done."""
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        """Start it and wait until it says it is ready; raises ServerLostError with what the tools said if it does not."""
+        """Start it and wait until it says it is ready; raises ServerLostError with what the tools said."""
         self.limits = limits
         source = Path(__file__).with_name("server.py").read_text(encoding="utf-8")
         try:

@@ -25,9 +25,40 @@ KEPT_ENVIRONMENT = ("HOME", "LANG", "PYTHONHASHSEED", "PYTHONUTF8", "TMPDIR")
 # What exercises and test sets import: loaded once here rather than in every child (typing alone takes 4 ms there). Not
 # `random`: it seeds itself anew after every fork, 0.2 ms of 1.5 ms.
 WARM_IMPORTS = "collections copy datetime functools heapq itertools math operator re string typing"
-# Run once before the first fork: a first compile costs 1 ms in every child that has to do it itself.
-WARM_PROGRAM = (
-    "def double(x: int) -> int:\n    return 2 * x\n\nclass Box:\n    def __init__(self) -> None:\n        self.x = 1\n"
+# Run before the first fork: what the compiler and the interpreter set up on first use would be set up in every child.
+WARM_RUNS = 100
+WARM_PROGRAM = '''
+from collections import Counter
+from typing import Dict, List, Optional
+
+class Box:
+    """A box."""
+
+    def __init__(self, items: Optional[List[int]] = None) -> None:
+        self.items = list(items or [])
+
+    def total(self, start: int = 0) -> int:
+        """The sum."""
+        for item in self.items:
+            if item > 0 and item % 2 == 0 or not item:
+                start += item
+            else:
+                start -= -item
+        return start
+
+def words(text: str) -> Dict[str, int]:
+    counts = {}
+    for word in text.lower().split():
+        counts[word] = counts.get(word, 0) + 1
+    return {word: count for word, count in sorted(counts.items(), key=lambda pair: pair[0])}
+
+def power(x: float, n: int) -> float:
+    return 1.0 if n == 0 else x * power(x, n - 1)
+'''
+WARM_TESTS = (
+    "assert Box([1, 2, 3]).total() == 6",
+    "assert words('a b a') == {'a': 2, 'b': 1} and Counter('aab')['a'] == 2",
+    "assert [round(power(x, 3), 2) for x in (1.5, 2)] == [3.38, 8], f'{2!r}'",
 )
 
 
@@ -198,8 +229,10 @@ def main() -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for name in WARM_IMPORTS.split():
         __import__(name)
-    for _ in range(100):
-        exec(compile(WARM_PROGRAM, "<warm>", "exec"), {})  # noqa: S102 (our own constant)
+    for _ in range(WARM_RUNS):
+        namespace: dict[str, Any] = {}
+        for part in (WARM_PROGRAM, *WARM_TESTS):
+            exec(compile(part, "<warm>", "exec"), namespace)  # noqa: S102 (our own constant)
     send({"ready": sys.version.split()[0]})
     os.dup2(null, 2)
     gc.collect()

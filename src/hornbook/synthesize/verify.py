@@ -4,7 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from hornbook.recipe import VerifyConfig
+from hornbook.recipe import VerifyStep
 from hornbook.records import Dropped, Exercise, Outcome
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota
@@ -26,7 +26,7 @@ CANARIES = (
 )
 
 
-def verify_exercises(config: VerifyConfig, inputs: Inputs, work: Workspace) -> Result:
+def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Result:
     """Run each exercise of `inputs["exercises"]` in the sandbox and keep those that pass.
 
     Writes exercises.parquet (kept), dropped.parquet (reason `failed` or `timeout`) and outcomes.parquet (every one;
@@ -34,7 +34,7 @@ def verify_exercises(config: VerifyConfig, inputs: Inputs, work: Workspace) -> R
     isolation works, RuntimeError where a planted bad exercise passes.
     """
     backend = choose_backend()
-    limits = generous_limits(config.cpu_seconds, config.memory_mb)
+    limits = generous_limits(config.verify.cpu_seconds, config.verify.memory_mb)
     check_canaries(limits, backend)
     path = inputs["exercises"] / "exercises.parquet"
     workers = work.machine.workers or cpu_quota()

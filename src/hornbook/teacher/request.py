@@ -1,14 +1,11 @@
 """What a teacher is asked and what it answers: structured fields that also render to a prompt."""
 
 from dataclasses import dataclass
-from functools import cache
-from importlib.resources import files
 from string import Template
 from typing import Protocol
 
+from hornbook.prompts.load import read_prompt
 from hornbook.records import content_id
-
-RATE_PROMPT, TEXTBOOK_PROMPT, EXERCISE_PROMPT = "rate.md", "textbook.md", "exercise.md"
 
 
 class TeacherError(Exception):
@@ -24,7 +21,7 @@ class RateRequest:
 
     def render(self) -> str:
         """The prompt."""
-        return _template(RATE_PROMPT).substitute(document=self.document, source=self.source)
+        return Template(read_prompt("rate")).substitute(document=self.document, source=self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +36,7 @@ class TextbookRequest:
     def render(self) -> str:
         """The prompt."""
         fields = {"topic": self.topic, "audience": self.audience, "style": self.style, "seed": str(self.seed)}
-        return _template(TEXTBOOK_PROMPT).substitute(fields)
+        return Template(read_prompt("textbook")).substitute(fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +51,7 @@ class ExerciseRequest:
     def render(self) -> str:
         """The prompt."""
         fields = {"topic": self.topic, "name": self.name or "any", "difficulty": self.difficulty or "any"}
-        return _template(EXERCISE_PROMPT).substitute(fields, seed=str(self.seed))
+        return Template(read_prompt("exercise")).substitute(fields, seed=str(self.seed))
 
 
 Request = RateRequest | TextbookRequest | ExerciseRequest
@@ -100,7 +97,3 @@ def request_id(request: Request) -> str:
     """The id of a request: the content id of its rendered prompt."""
     return content_id(request.render())
 
-
-@cache
-def _template(name: str) -> Template:
-    return Template((files("hornbook") / "prompts" / name).read_text(encoding="utf-8"))

@@ -1,58 +1,65 @@
-"""Mixtures of packed sets by share of tokens, in an order computed from seed, epoch and step.
+"""A mixture of packed sets: which sequences make up the batch of any step, without reading those before it."""
 
-Nothing is shuffled in a buffer and nothing is remembered: batch `step` is a function of its number, so a run resumes
-exactly, and on another number of processes, by asking for the next one.
-"""
-
+import hashlib
 from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
 
-from hornbook.tokens.pack import PackedSet
+from hornbook.errors import UserError
+from hornbook.tokens.pack import Packed
 
 
 class Mixture:
-    """Batches of sequences drawn from several sets; each set is gone through in a new order every epoch."""
+    """Batches drawn from packed sets by share of tokens.
 
-    def __init__(
-        self, sets: Mapping[str, PackedSet], shares: Mapping[str, float], batch_sequences: int, seed: int
-    ) -> None:
-        weights = {name: shares[name] for name in sorted(sets) if shares[name] > 0}
-        total = sum(weights.values())
-        self._shares = {name: weight / total for name, weight in weights.items()}
-        self._largest = max(self._shares, key=lambda name: self._shares[name])
-        self._sets = sets
-        self._batch = batch_sequences
-        self._seed = seed
-        self._orders: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}
+    A set gives its sequences in the order of a permutation computed from (seed, name, epoch) and starts a new one when
+    all were given. `batch(step)` depends on nothing else, so training goes on after any step.
+    """
 
-    def drawn(self, step: int) -> dict[str, int]:
-        """How many sequences of each set were drawn before `step`: each set's share, rounded.
-
-        The largest set takes what the rounding of the others leaves.
-        """
-        counts = {
-            name: int(share * step * self._batch + 0.5) for name, share in self._shares.items() if name != self._largest
-        }
-        counts[self._largest] = step * self._batch - sum(counts.values())
-        return counts
+    def __init__(self, sets: Mapping[str, Packed], shares: Mapping[str, float], batch_sequences: int, seed: int) -> None:
+        lengths = {packed.sequence_length for packed in sets.values()}
+        if len(lengths) != 1:
+            raise UserError(f"mixture: its sets are packed to different sequence lengths ({sorted(lengths)}); pack them alike")
+        for name, packed in sets.items():
+            if not packed.sequences:
+                raise UserError(
+                    f"mixture: the set `{name}` holds {len(packed.tokens)} tokens, less than one sequence of "
+                    f"{packed.sequence_length}; give it more text or weight 0"
+                )
+        self.sets, self.batch_sequences, self.seed = dict(sets), batch_sequences, seed
+        (self.sequence_length,) = lengths
+        total = sum(shares[name] for name in sets)
+        self.shares = {name: shares[name] / total for name in sets}
+        self._orders: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}  # the epoch last asked for, by set
 
     def batch(self, step: int) -> npt.NDArray[np.int64]:
-        """The sequences of a step: (batch_sequences, sequence_length + 1) token ids."""
-        before, after = self.drawn(step), self.drawn(step + 1)
-        return np.stack(
-            [self._sequence(name, number) for name in self._shares for number in range(before[name], after[name])]
-        )
+        """The sequences of a step, each with the token after it: (batch_sequences, sequence_length + 1)."""
+        before, after = self._drawn(step), self._drawn(step + 1)
+        rows = [self._sequence(name, draw) for name in self.sets for draw in range(before[name], after[name])]
+        return np.stack(rows)
 
     def epochs(self, steps: int) -> dict[str, float]:
-        """How often each set is gone through in `steps` steps."""
-        return {name: count / len(self._sets[name]) for name, count in self.drawn(steps).items()}
+        """How often each set has been seen after so many steps."""
+        return {name: drawn / self.sets[name].sequences for name, drawn in self._drawn(steps).items()}
 
-    def _sequence(self, name: str, number: int) -> npt.NDArray[np.int64]:
-        """The `number`-th sequence drawn from a set."""
-        epoch, place = divmod(number, len(self._sets[name]))
-        if name not in self._orders or self._orders[name][0] != epoch:
-            generator = np.random.default_rng([self._seed, epoch, *name.encode()])
-            self._orders[name] = (epoch, generator.permutation(len(self._sets[name])))
-        return self._sets[name][int(self._orders[name][1][place])]
+    def _drawn(self, steps: int) -> dict[str, int]:
+        """Sequences drawn from each set after so many steps: Sainte-Laguë's apportionment, which never takes one back."""
+        seats = steps * self.batch_sequences
+        drawn = {name: max(0, int(seats * share) - len(self.shares)) for name, share in self.shares.items()}
+        for _ in range(seats - sum(drawn.values())):
+            next_name = min(drawn, key=lambda name: (drawn[name] + 0.5) / self.shares[name])
+            drawn[next_name] += 1
+        return drawn
+
+    def _sequence(self, name: str, draw: int) -> npt.NDArray[np.int64]:
+        packed = self.sets[name]
+        epoch, place = divmod(draw, packed.sequences)
+        if self._orders.get(name, (-1,))[0] != epoch:
+            self._orders[name] = epoch, self._permutation(name, epoch, packed.sequences)
+        first = int(self._orders[name][1][place]) * packed.sequence_length
+        return packed.tokens[first : first + packed.sequence_length + 1].astype(np.int64)
+
+    def _permutation(self, name: str, epoch: int, size: int) -> npt.NDArray[np.int64]:
+        digest = hashlib.blake2b(f"{self.seed}:{name}:{epoch}".encode(), digest_size=16).digest()
+        return np.random.Generator(np.random.PCG64(int.from_bytes(digest, "big"))).permutation(size)

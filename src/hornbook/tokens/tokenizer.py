@@ -1,85 +1,144 @@
-"""A byte-level BPE trained on the training text, with the pieces cut where Python code is cut."""
+"""A byte-level BPE trained on the training text, with pieces cut for Python."""
 
 import hashlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from tokenizers import AddedToken, Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hornbook.errors import UserError
+from hornbook.model.transformer import END_OF_TEXT_ID
 from hornbook.recipe import TokenizerStep
-from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.tables import read_columns
 
+END_OF_TEXT = "<|endoftext|>"
 TOKENIZER = "tokenizer.json"
-END_OF_TEXT = "<|endoftext|>"  # id 0
-# Line breaks with the indentation after them are one piece; a word keeps the space before it; digits stand alone, so that
-# numbers are composed; what is left is punctuation in runs, then spaces.
-PIECES = r"(?:\r?\n)+[ \t]*| ?\p{L}+|_\p{L}*|\p{N}| ?[^\s\p{L}\p{N}_]+|[ \t]+|\s"
+
+# A merge never crosses the border of a piece. In order of precedence:
+PIECES = "|".join(
+    (
+        r"(?:[ \t]*\r?\n)+[ \t]*",  # line ends, blank lines and the indentation that follows: usually one token
+        r" ?_*\p{L}[\p{L}\p{M}]*",  # a word with the space before it; snake_case falls into words that recur
+        r" ?\p{N}",  # digits one by one, so that numbers have one spelling
+        r" ?[^\s\p{L}\p{N}_]+",  # a run of punctuation, such as `):` or ` ==`
+        r"_+",
+        r"\s+(?!\S)",  # spaces, less the one that belongs to the next word
+        r"\s",
+    )
+)
 
 
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer of a step's directory.
-
-    Raises UserError where there is none, or it is damaged.
-    """
-    path = directory / TOKENIZER
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; give the directory of a tokenizer or of a trained model")
-    try:
-        return Tokenizer.from_file(str(path))
-    except Exception as error:  # the library raises Exception itself
-        raise UserError(f"{path}: no tokenizer ({str(error).splitlines()[0]})") from error
-
-
-def text_rows(directory: Path) -> Iterator[tuple[str, str]]:
-    """Id and training text of every document or exercise of a step: tests of exercises are never trained on."""
-    exercises = directory / "exercises.parquet"
-    if exercises.is_file():
-        for identity, prompt, solution in read_columns(exercises, ["id", "prompt", "solution"]):
-            yield identity, prompt + solution
-        return
-    yield from read_columns(directory / "documents.parquet", ["id", "text"])
-
-
-def total_bytes(directory: Path) -> int:
-    """Bytes of training text in a step's directory."""
-    return sum(len(text.encode("utf-8", "surrogatepass")) for _, text in text_rows(directory))
-
-
-def chosen(identity: str, seed: int, share: float) -> bool:
-    """Whether a row is in a random `share` of all rows: decided by its id, not by its place."""
-    digest = hashlib.blake2b(f"{seed}/{identity}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest, "big") < share * 2**64
-
-
-def train_tokenizer(config: TokenizerStep, inputs: Inputs, work: Workspace) -> Result:
-    """Train a BPE on a random sample of every input set: about `sample_bytes` of each. Writes `tokenizer.json`."""
-    sampled: dict[str, int] = {}
-
-    def texts() -> Iterator[str]:
-        for name, directory in sorted(inputs.items()):
-            share = config.tokenizer.sample_bytes / max(total_bytes(directory), 1)
-            sampled[name] = 0
-            for identity, text in text_rows(directory):
-                if chosen(identity, config.seed, share):
-                    sampled[name] += len(text.encode("utf-8", "surrogatepass"))
-                    yield text
-
+def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
+    """A tokenizer of at most `vocab_size` entries: end-of-text (id 0), the 256 bytes, and learned merges."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [
-            pre_tokenizers.Split(Regex(PIECES), "isolated"),
+            pre_tokenizers.Split(Regex(PIECES), behavior="isolated"),
             pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False),
         ]
     )
     tokenizer.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
-        vocab_size=config.tokenizer.vocab_size,
-        special_tokens=[AddedToken(END_OF_TEXT, special=True, normalized=False)],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        vocab_size=vocab_size,
+        special_tokens=[END_OF_TEXT],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
         show_progress=False,
     )
-    tokenizer.train_from_iterator(texts(), trainer)
+    tokenizer.train_from_iterator(texts, trainer)
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def load_tokenizer(directory: Path) -> Tokenizer:
+    """The tokenizer in `tokenizer.json` of a step's directory.
+
+    The text `<|endoftext|>` inside a document is encoded as text: only we end documents. Raises UserError where the file
+    is missing, is no tokenizer, or does not hold end-of-text at id 0.
+    """
+    path = directory / TOKENIZER
+    if not path.is_file():
+        raise UserError(f"{path}: no such tokenizer; name a directory that holds {TOKENIZER}")
+    try:
+        tokenizer = Tokenizer.from_file(str(path))
+    except Exception as error:  # the Rust library raises nothing narrower
+        raise UserError(f"{path}: not a tokenizer ({' '.join(str(error).split())})") from error
+    if tokenizer.token_to_id(END_OF_TEXT) != END_OF_TEXT_ID:
+        raise UserError(f"{path}: {END_OF_TEXT} is not entry {END_OF_TEXT_ID}; train the tokenizer with hornbook")
+    tokenizer.encode_special_tokens = True
+    return tokenizer
+
+
+def file_sha256(path: Path) -> str:
+    """Which tokenizer a packed set was made with."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def text_table(directory: Path) -> tuple[Path, list[str]]:
+    """The table of texts in a step's directory, and the columns that joined make the text trained on."""
+    if (directory / "exercises.parquet").is_file():
+        return directory / "exercises.parquet", ["prompt", "solution"]
+    return directory / "documents.parquet", ["text"]
+
+
+def read_texts(directory: Path) -> Iterator[tuple[str, str]]:
+    """Id and text of every row of a step's documents or exercises, in order."""
+    path, columns = text_table(directory)
+    for row in read_columns(path, ["id", *columns]):
+        yield row[0], "".join(row[1:])
+
+
+def hash_order(seed: int, row_id: str) -> int:
+    """A number of 64 bits by which rows of any table are put in an order that only `seed` and the id decide."""
+    return int.from_bytes(hashlib.blake2b(f"{seed}:{row_id}".encode(), digest_size=8).digest(), "big")
+
+
+def train_tokenizer(config: TokenizerStep, inputs: Inputs, work: Workspace) -> Result:
+    """Train on about `sample_bytes` of each input, sampled by the hash of the row's id. Writes `tokenizer.json`."""
+    sizes = {name: _text_bytes(directory) for name, directory in sorted(inputs.items())}
+    if not any(sizes.values()):
+        raise UserError("tokenizer: its inputs hold no text; loosen the filters before it")
+    counts = {"read": 0, "kept": 0}
+    sampled = dict.fromkeys(sizes, 0)
+
+    def sample() -> Iterator[str]:
+        total = sum(min(size, config.tokenizer.sample_bytes) for size in sizes.values())
+        with work.progress.bar("reading text", total / 1e6, "MB") as bar:
+            for name, size in sizes.items():
+                below = min(1.0, config.tokenizer.sample_bytes / max(size, 1)) * 2.0**64
+                for row_id, text in read_texts(inputs[name]):
+                    counts["read"] += 1
+                    if hash_order(config.seed, row_id) < below:
+                        counts["kept"] += 1
+                        length = len(text.encode())
+                        sampled[name] += length
+                        bar.advance(length / 1e6)
+                        yield text
+
+    tokenizer = train_bpe(sample(), config.tokenizer.vocab_size)
     tokenizer.save(str(work.directory / TOKENIZER))
-    return Result(facts={"vocab_size": tokenizer.get_vocab_size(), "sampled_bytes": sampled})
+    facts: dict[str, Any] = {
+        "vocab_size": tokenizer.get_vocab_size(),
+        "rows_read": counts["read"],
+        "rows_sampled": counts["kept"],
+        "sampled_bytes": sampled,
+        "bytes_per_token": {name: _bytes_per_token(tokenizer, inputs[name]) for name in sizes if sizes[name]},
+    }
+    return Result(counts=Counts(read=counts["read"], kept=counts["read"]), facts=facts)
+
+
+def _text_bytes(directory: Path) -> int:
+    return sum(len(text.encode()) for _, text in read_texts(directory))
+
+
+def _bytes_per_token(tokenizer: Tokenizer, directory: Path) -> float:
+    """Over the first texts of a table, about a megabyte."""
+    texts, size = [], 0
+    for _, text in read_texts(directory):
+        texts.append(text)
+        size += len(text.encode())
+        if size >= 1_000_000:
+            break
+    return round(size / max(1, sum(len(encoding) for encoding in tokenizer.encode_batch_fast(texts))), 4)

@@ -127,6 +127,7 @@ class Family:
     build: Builder
     allowed: Allowed = lambda parts: True
     unit: str = "letter"
+    parameter_share: float = PARAMETER_SHARE
     none_share: tuple[float, ...] = ()  # for each slot, how often None is drawn where it may be; default 0.4
 
     def key(self, parts: Sequence[Any]) -> str:

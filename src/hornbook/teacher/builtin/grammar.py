@@ -10,7 +10,7 @@ from random import Random
 from typing import Any
 
 from hornbook.teacher.builtin import forms_collections, forms_numbers, forms_text, sources
-from hornbook.teacher.builtin.compose import PARAMETER_SHARE, Bound, Draft, Family, Parameter, literal
+from hornbook.teacher.builtin.compose import Bound, Draft, Family, Parameter, literal
 from hornbook.teacher.builtin.inputs import EMPTY, Hints, make_arguments
 from hornbook.teacher.request import WrittenExercise
 
@@ -53,8 +53,8 @@ def exercise(seed: int, index: int, family: Family | None = None) -> Made:
 
 def draw(rng: Random, family: Family | None, wanted: Callable[[str], bool]) -> Made:
     """The first exercise the generator draws whose composition is wanted and whose tests tell something."""
+    chosen = family or rng.choices(FAMILIES, [f.weight for f in FAMILIES])[0]
     while True:
-        chosen = family or rng.choices(FAMILIES, [f.weight for f in FAMILIES])[0]
         parts = draw_parts(chosen, rng)
         key = chosen.key(parts)
         if wanted(key):
@@ -81,7 +81,7 @@ def draw_parts(family: Family, rng: Random) -> list[Any]:
 
 def realise(family: Family, parts: Sequence[Any], rng: Random) -> WrittenExercise | None:
     """A composition with constants, wording and tests; None where its tests would tell nothing."""
-    bound = [None if part is None else bind(part, family.unit, rng) for part in parts]
+    bound = [None if part is None else bind(part, family, rng) for part in parts]
     draft = family.build(bound, rng)
     parameters = list(draft.parameters)
     for part in bound:
@@ -105,14 +105,14 @@ def realise(family: Family, parts: Sequence[Any], rng: Random) -> WrittenExercis
     return WrittenExercise(family.topic, name, prompt, solution, tests)
 
 
-def bind(part: Any, unit: str, rng: Random) -> Bound:
+def bind(part: Any, family: Family, rng: Random) -> Bound:
     """A part with constants drawn from its domain; now and then its constant becomes a parameter."""
     values = rng.choice(part.domain)
     name = getattr(part, "parameter", "")
-    if name and len(values) == 1 and rng.random() < PARAMETER_SHARE:
+    if name and len(values) == 1 and rng.random() < family.parameter_share:
         domain = tuple(choice[0] for choice in part.domain)
-        return Bound(part, values, unit, Parameter(name, type(values[0]).__name__, "domain", domain))
-    return Bound(part, values, unit)
+        return Bound(part, values, family.unit, Parameter(name, type(values[0]).__name__, "domain", domain))
+    return Bound(part, values, family.unit)
 
 
 def hints_of(bound: Sequence[Bound | None]) -> Hints:

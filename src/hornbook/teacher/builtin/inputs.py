@@ -107,6 +107,11 @@ def _text(rng: Random, hints: Hints) -> str:
     return " ".join(words) + (rng.choice(MARKS) if rng.random() < 0.3 else "")
 
 
+def _key_values(rng: Random, hints: Hints) -> str:
+    keys = rng.sample(VOCABULARY, rng.choice((2, 3, 4)))
+    return hints.strings[0].join(f"{key}={_int(rng, hints)}" for key in keys)
+
+
 def _string(rng: Random, hints: Hints) -> str:
     return _word(rng, hints)
 
@@ -172,6 +177,8 @@ MAKERS: dict[str, Callable[[Random, Hints], object]] = {
     "word": _string,
     "words": _words,
     "text": _text,
+    "sentence": lambda rng, hints: " ".join(_words(rng, hints)),
+    "key_values": _key_values,
     "matrix": _matrix,
     "square_matrix": _square_matrix,
     "ragged": _ragged,

@@ -52,6 +52,7 @@ class Source:
     without: tuple[str, ...] = ()  # conditions and changes that say nothing here
     domain: Domain = NO_CONSTANTS
     tags: tuple[str, ...] = ()
+    hint: str = ""  # the shape its test inputs need
 
 
 def pipelines(
@@ -67,7 +68,7 @@ def pipelines(
     """The family of all pipelines over some sources of one kind."""
     kind = sources[0].kind
     slots = (tuple(sources), (None, *conditions(kind)), (None, *changes(kind)), finishes(*without))
-    return Family(name, topic, weight, slots, _build, _allowed, unit, none_share)
+    return Family(name, topic, weight, slots, _build, _allowed, unit, none_share=none_share)
 
 
 def _allowed(parts: Sequence[Any]) -> bool:

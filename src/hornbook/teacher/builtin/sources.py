@@ -116,18 +116,18 @@ FAMILIES: tuple[Family, ...] = (
     ]),
     pipelines("parsing", "numbers written in a string", 2.2, [
         Source("separated", "int", (TEXT,), "map(int, @p.split(@k))", "numbers", "separated by @k in @p", "number",
-               listed=False, derived=True, domain=((",",), (";",), (" ",), ("/",), ("|",)), tags=("parsed", "numbers")),
+               listed=False, derived=True, domain=((",",), (";",), (" ",), ("/",), ("|",)), tags=("parsed", "numbers"), hint="separated"),
         Source("embedded", "int", (TEXT,), "digits", "digits", "in @p", "digit",
                setup=("digits = [int(c) for c in @p if c.isdigit()]",), derived=True, without=DIGITS,
                tags=("digits_in_text",)),
     ]),
     pipelines("word splitting", "the words of a text", 2.2, [
-        Source("split", "str", (TEXT,), "@p.split()", "words", "of @p", "word", derived=True, tags=("words",)),
+        Source("split", "str", (TEXT,), "@p.split()", "words", "of @p", "word", derived=True, tags=("words",), hint="plain"),
     ]),
     pipelines("lines and fields", "splitting text into parts", 1.6, [
         Source("fields", "str", (TEXT,), "@p.split(@k)", "parts", "of @p separated by @k", "part", derived=True,
-               domain=((",",), (";",), ("-",), ("/",), ("|",)), tags=("parts", "fields")),
-        Source("lines", "str", (TEXT,), "@p.splitlines()", "lines", "of @p", "line", derived=True, tags=("lines",)),
+               domain=((",",), (";",), ("-",), ("/",), ("|",)), tags=("parts", "fields"), hint="fields"),
+        Source("lines", "str", (TEXT,), "@p.splitlines()", "lines", "of @p", "line", derived=True, tags=("lines",), hint="lines"),
     ], unit="character"),
     pipelines("slices", "slicing lists", 2.4, [
         Source("skip", "int", (INT_LIST,), "@p[@k:]", "@p", "after the first @k", derived=True, domain=FIRST, tags=("after",)),

@@ -1,0 +1,273 @@
+"""Families on single strings, two strings, dates, formatted text, and small classes."""
+
+from collections.abc import Sequence
+from random import Random
+from typing import Any
+
+from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, type_of
+from hornbook.teacher.builtin.forms_numbers import RESULT, branch_allowed, steps_allowed, _branch, _steps
+from hornbook.teacher.builtin.primitives import changes, conditions
+
+STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
+STR_TO_STR = tuple(change for change in STR_CHANGES if change.gives == "str")
+INT_CONDITIONS, INT_CHANGES = conditions("int"), changes("int")
+INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
+CHAR_CONDITIONS, CHAR_CHANGES = conditions("char"), changes("char")
+CHAR_TO_CHAR = tuple(change for change in CHAR_CHANGES if change.gives == "char")
+WORD = ("word", "name", "tag", "label", "title", "key")
+TEXT = ("text", "sentence", "line", "message", "phrase")
+
+
+def _tags(*parts: Bound | None) -> tuple[tuple[str, ...], ...]:
+    return tuple(part.part.tags for part in parts if part is not None)
+
+
+def _validation(parts: Sequence[Any], rng: Random) -> Draft:
+    first, second, link, third = parts
+    name = rng.choice(WORD)
+    words = [first.holds(rng), second.holds(rng)]
+    codes = [first.code(name), second.code(name)]
+    if third:
+        words.append(third.holds(rng))
+        codes.append(third.code(name))
+    said = f" {link.name} ".join(words)
+    doc = rng.choice((f"Return True if {name} {said}.", f"Check whether {name} {said}."))
+    body = (f"return {f' {link.name} '.join(codes)}",)
+    return Draft((Parameter(name, "str", "word"),), "bool", doc, body,
+                 (("is_valid", "check", "accept", "validate"), *_tags(first, second)))  # fmt: skip
+
+
+def _validation_allowed(parts: Sequence[Any]) -> bool:
+    first, second, _, third = parts
+    present = [part for part in (first, second, third) if part is not None]
+    named = [part.parameter for part in present if part.parameter]
+    return len({part.name for part in present}) == len(present) and len(set(named)) == len(named)
+
+
+def _substitution(parts: Sequence[Any], rng: Random) -> Draft:
+    condition, replacement = parts
+    name = rng.choice(TEXT)
+    said = replacement.phrase(rng) if isinstance(replacement.part, Choice) else f"its {replacement.by()}"
+    code = replacement.fill(replacement.part.code) if isinstance(replacement.part, Choice) else replacement.code("c")
+    doc = rng.choice((f"Return {name} with each character that {condition.holds(rng)} replaced by {said}.",
+                      f"In {name}, replace each character that {condition.holds(rng)} by {said}."))  # fmt: skip
+    test = condition.code("c")
+    body = (f'return "".join({code} if {test} else c for c in {name})',)
+    return Draft((Parameter(name, "str", "text"),), "str", doc, body,
+                 (("replace", "mask", "encode"), *_tags(condition, replacement), ("text",)))  # fmt: skip
+
+
+MASKS = Choice("mask", "@k", ("@k",), (("*",), ("#",), ("-",), ("_",), ("?",), ("x",)), ("hidden", "masked"))
+
+
+def _word_substitution(parts: Sequence[Any], rng: Random) -> Draft:
+    condition, change = parts
+    name = rng.choice(TEXT)
+    doc = rng.choice((f"Return {name} with each word that {condition.holds(rng)} replaced by its {change.by()}.",
+                      f"In {name}, replace each word that {condition.holds(rng)} by its {change.by()}."))  # fmt: skip
+    body = (f'return " ".join({change.code("w")} if {condition.code("w")} else w for w in {name}.split())',)
+    return Draft((Parameter(name, "str", "sentence"),), "str", doc, body,
+                 (("replace_words", "rewrite", "edit"), *_tags(condition, change), ("text",)))  # fmt: skip
+
+
+def _same_kind(parts: Sequence[Any]) -> bool:
+    condition, change = parts
+    return not (condition.parameter and condition.parameter == change.parameter)
+
+
+def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
+    change, relation = parts
+    said = relation.phrase(rng).replace("@1", change.one(rng, "a")).replace("@2", change.one(rng, "b"))
+    body = (f"left = {change.code('a')}", f"right = {change.code('b')}", f"return {relation.part.code}")
+    returns = relation.part.returns.replace("@t", type_of(change.part.gives))
+    return Draft((Parameter("a", "str", "word"), Parameter("b", "str", "word")), returns, said, body,
+                 (*_tags(relation, change), ("strings",)))  # fmt: skip
+
+
+RELATIONS = (
+    Choice("equal", "left == right", ("Return True if @1 equals @2.",), tags=("same", "equal"), returns="bool"),
+    Choice("differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"), returns="bool"),
+    Choice("before", "left < right", ("Return True if @1 is less than @2.",), tags=("before", "less"), returns="bool"),
+    Choice("both", "left + right", ("Return @1 plus @2.",), tags=("joined", "together"), returns="@t"),
+    Choice("pair", "[left, right]", ("Return a list of @1 and @2.",), tags=("pair", "both"), returns="list[@t]"),
+    Choice("smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"), returns="@t"),
+    Choice("larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"), returns="@t"),
+)
+
+
+def _formatting(parts: Sequence[Any], rng: Random) -> Draft:
+    shape, left, right = parts
+    name, number = rng.choice(("name", "word", "label")), rng.choice(("n", "count", "score"))
+    said_left = left.one(rng, name) if left else name
+    said_right = right.one(rng, number) if right else number
+    doc = f"Return a string of {said_left}, then {shape.phrase(rng)}, then {said_right}."
+    lines = [f"left = {left.code(name)}"] if left else []
+    lines += [f"right = {right.code(number)}"] if right else []
+    first, second = "left" if left else name, "right" if right else number
+    lines.append(f'return f"{{{first}}}{shape.fill("@k").strip(chr(34))}{{{second}}}"')
+    return Draft((Parameter(name, "str", "word"), Parameter(number, "int", "int")), "str", doc, tuple(lines),
+                 (("format", "label", "describe"), *_tags(left, right)))  # fmt: skip
+
+
+SEPARATORS = Choice("separator", "", ("@k",), ((": ",), ("=",), (" - ",), ("/",), (" x ",), (" is ",), (", ",)))
+
+
+def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
+    separator, condition, change, end = parts
+    name = rng.choice(TEXT)
+    comma = separator.fill("@k")
+    doc = f"Parse {name}, made of key=value parts separated by {comma}, with integer values. "
+    items = noun_phrase(condition, "values", "", rng)
+    doc += end.phrase(rng).replace("@n", change.many(rng, items) if change else items)
+    only = f" if {condition.code('v')}" if condition else ""
+    element = change.code("v") if change else "v"
+    body = (
+        f"pairs = [part.split(\"=\") for part in {name}.split({comma})]",
+        "items = {k: int(v) for k, v in pairs}",
+        "return " + end.part.code.replace("@e", element).replace("@i", only),
+    )
+    gives = type_of(change.part.gives) if change else "int"
+    return Draft((Parameter(name, "str", "key_values"),), end.part.returns.replace("@t", gives), doc, body,
+                 (("parse", "read"), *_tags(end, condition, change)))  # fmt: skip
+
+
+KEY_VALUE_SEPARATORS = Choice("comma", domain=((",",), (";",), (" ",), ("&",)))
+KEY_VALUE_ENDS = (
+    Choice("dict", "{k: @e for k, v in items.items()@i}", ("Return a dict with @n.",), tags=("dict",), returns="dict[str, @t]"),
+    Choice("list", "[@e for v in items.values()@i]", ("Return a list of @n.",), tags=("values",), returns="list[@t]"),
+    Choice("sum", "sum(@e for v in items.values()@i)", ("Return the sum of @n.",), tags=("sum",), returns="@t"),
+)
+
+
+def _key_values_allowed(parts: Sequence[Any]) -> bool:
+    _, _, change, end = parts
+    return not (end.name == "sum" and change is not None and change.gives != "int")
+
+
+FIELDS = (
+    Choice("year", "@d.year", ("the year",), tags=("year",)),
+    Choice("month", "@d.month", ("the month",), tags=("month",)),
+    Choice("day", "@d.day", ("the day of the month",), tags=("day",)),
+    Choice("weekday", "@d.weekday()", ("the weekday (Monday is 0)",), tags=("weekday",)),
+    Choice("yearday", "@d.timetuple().tm_yday", ("the day of the year",), tags=("yearday",)),
+)
+SHIFTS = (
+    Choice("later", "@d + timedelta(days=@k)", ("@k days after @d",), ((1,), (2,), (3,), (7,), (10,), (30,)), ("later", "after")),
+    Choice("earlier", "@d - timedelta(days=@k)", ("@k days before @d",), ((1,), (2,), (3,), (7,), (10,), (30,)), ("earlier", "before")),
+)  # fmt: skip
+DATE_ENDS: tuple[Any, ...] = tuple(c for c in (*INT_CONDITIONS, *INT_CHANGES)
+                  if c.name not in ("positive", "negative", "nonzero", "abs", "negate", "cap", "floor", "binary", "hexadecimal",
+                                    "one_digit", "two_digit", "cube", "above", "below", "at_least", "at_most", "between"))  # fmt: skip
+
+
+def _dates(parts: Sequence[Any], rng: Random) -> Draft:
+    shift, field, end = parts
+    name = rng.choice(("day", "start", "birthday", "d"))
+    lines, target, where = [], name, name
+    imports: tuple[str, ...] = ("from datetime import date",)
+    if shift:
+        lines.append(f"moved = {shift.fill(shift.part.code).replace('@d', name)}")
+        where, target = f"the date {shift.phrase(rng).replace('@d', name)}", "moved"
+        imports = ("from datetime import date, timedelta",)
+    said = f"{field.part.phrases[0]} of {where}"
+    value = field.part.code.replace("@d", target)
+    tags = (*_tags(field, shift), ("date",))
+    if end is None:
+        doc, returns, last = f"Return {said}.", "int", f"return {value}"
+    elif hasattr(end.part, "holds"):
+        lines.append(f"value = {value}")
+        doc, returns, last = f"Take {said}. Return True if it {end.holds(rng)}.", "bool", f"return {end.code('value')}"
+        tags = (*tags, *_tags(end))
+    else:
+        lines.append(f"value = {value}")
+        doc = f"Take {said}. Return {end.one(rng, RESULT)}."
+        returns, last = type_of(end.part.gives), f"return {end.code('value')}"
+        tags = (*tags, *_tags(end))
+    return Draft((Parameter(name, "date", "date"),), returns, doc, (*lines, last), tags, imports)
+
+
+def _holder(parts: Sequence[Any], rng: Random) -> Draft:
+    """A class that holds numbers and answers one question about them."""
+    end, condition, change = parts
+    items = noun_phrase(condition, "numbers", "", rng)
+    method = rng.choice(end.part.tags)
+    said = end.phrase(rng).replace("@n", change.many(rng, items) if change else items)
+    doc = f"Hold a list of numbers. The method {method} returns {said}."
+    element = change.code("x") if change else "x"
+    generator = f"{element} for x in self.numbers{f' if {condition.code(chr(120))}' if condition else ''}"
+    gives = type_of(change.part.gives) if change else "int"
+    body = (
+        "def __init__(self, numbers: list[int]) -> None:",
+        "    self.numbers = numbers",
+        "",
+        f"def {method}(self) -> {end.part.returns.replace('@t', gives)}:",
+        "    return " + end.part.code.replace("@g", generator).replace("@h", f"({generator})"),
+    )
+    return Draft((Parameter("numbers", "list[int]", "ints"),), "", doc, body,
+                 (("number", "value", "item", "data", "score"), ("box", "bag", "holder", "basket", "store", "list", "set", "row")),
+                 signature="class @f:", call=f"@f(@a).{method}()", camel=True)  # fmt: skip
+
+
+HOLDER_ENDS = (
+    Choice("sum", "sum(@g)", ("the sum of @n",), tags=("total", "add_up"), returns="int"),
+    Choice("list", "[@g]", ("a list of @n",), tags=("chosen", "select"), returns="list[@t]"),
+    Choice("largest", "max(@h, default=0)", ("the largest of @n, or 0 if there are none",), tags=("largest", "top"), returns="int"),
+    Choice("sorted", "sorted(@g)", ("a sorted list of @n",), tags=("in_order", "ranked"), returns="list[@t]"),
+    Choice("set", "{@g}", ("the set of @n",), tags=("unique", "distinct"), returns="set[@t]"),
+)  # fmt: skip
+
+
+def _holder_allowed(parts: Sequence[Any]) -> bool:
+    end, condition, change = parts
+    plain = condition is None and change is None
+    return not plain and not (end.name in ("sum", "largest") and change is not None and change.gives != "int")
+
+
+def _updater(parts: Sequence[Any], rng: Random) -> Draft:
+    """A class with one number that a method changes."""
+    condition, yes, no = parts
+    method = rng.choice(("update", "step", "move", "turn"))
+    said_no = no.one(rng, "value") if no else "value unchanged"
+    doc = (
+        f"Hold a value. The method {method} sets it to {yes.one(rng, 'value')} if value {condition.holds(rng)}, "
+        f"otherwise {'to ' + said_no if no else 'leaves it'}, and returns it."
+    )
+    body = [
+        "def __init__(self, value: int) -> None:",
+        "    self.value = value",
+        "",
+        f"def {method}(self) -> int:",
+        f"    if {condition.code('self.value')}:",
+        f"        self.value = {yes.code('self.value')}",
+    ]
+    if no:
+        body += ["    else:", f"        self.value = {no.code('self.value')}"]
+    body.append("    return self.value")
+    return Draft((Parameter("value", "int", "int"),), "", doc, tuple(body),
+                 (("counter", "meter", "dial", "machine", "tracker", "state"), yes.part.tags),
+                 signature="class @f:", call=f"@f(@a).{method}()", camel=True)  # fmt: skip
+
+
+FAMILIES: tuple[Family, ...] = (
+    Family("strings", "changing a string step by step", 2.6, (STR_TO_STR, (None, *STR_CHANGES), (None, *STR_CHANGES)),
+           _steps("str", WORD, "str", "word", "word"), steps_allowed, none_share=(0, 0, 0.75)),
+    Family("string branches", "choosing what to do with a string", 2.0, (STR_CONDITIONS, STR_CHANGES, (None, *STR_CHANGES)),
+           _branch("str", WORD, "str", "word", "word"), branch_allowed, none_share=(0, 0, 0.3)),
+    Family("validation", "checking a string", 2.2,
+           (STR_CONDITIONS, STR_CONDITIONS, (Choice("and"), Choice("or")), (None, *STR_CONDITIONS)), _validation,
+           _validation_allowed, none_share=(0, 0, 0, 0.75)),
+    Family("substitution", "replacing characters", 1.8, (CHAR_CONDITIONS, (MASKS, *CHAR_TO_CHAR)), _substitution,
+           lambda parts: not (getattr(parts[1], "parameter", "") and parts[0].parameter)),
+    Family("word substitution", "replacing words in a text", 1.6, (STR_CONDITIONS, STR_TO_STR), _word_substitution, _same_kind),
+    Family("two strings", "comparing two strings", 1.6, (STR_CHANGES, RELATIONS), _two_strings),
+    Family("formatting", "formatting with f-strings", 1.6, ((SEPARATORS,), (None, *STR_TO_STR), (None, *INT_CHANGES)), _formatting,
+           lambda parts: not (parts[1] and parts[2] and parts[1].parameter and parts[2].parameter)),
+    Family("key and value", "parsing key=value text", 1.2,
+           ((KEY_VALUE_SEPARATORS,), (None, *INT_CONDITIONS), (None, *INT_CHANGES), KEY_VALUE_ENDS), _key_values,
+           _key_values_allowed, none_share=(0, 0.3, 0.5, 0)),
+    Family("calendar", "dates and days", 1.6, ((None, *SHIFTS), FIELDS, (None, *DATE_ENDS)), _dates),
+    Family("holder classes", "classes that hold a list", 1.6, (HOLDER_ENDS, (None, *INT_CONDITIONS), (None, *INT_CHANGES)), _holder,
+           _holder_allowed, parameter_share=0),
+    Family("state classes", "classes with a changing state", 1.4, (INT_CONDITIONS, INT_TO_INT, (None, *INT_TO_INT)), _updater,
+           branch_allowed, parameter_share=0),
+)  # fmt: skip

@@ -1,0 +1,218 @@
+"""The frozen evaluation sets: the one definition of "the test set".
+
+A set is its problems, not a file: the checksum is taken over the canonical JSON of the problems, so that the authors'
+JSONL and the Hugging Face hub's Parquet of the same content agree, and a changed byte in either is noticed.
+
+How prompt, completion and tests are put together (`Problem.protocol`):
+
+- `humaneval`: prompt + completion, then the authors' test module, then `check(entry_point)`.
+- `mbpp`: the prompt is a module docstring of the task's text and its three asserts, one a line (the format of InCoder
+  and of the bigcode harness; without the asserts the function's name could only be guessed). prompt + completion, then
+  the set-up code where there is any, then the asserts. CR LF line ends stay as the authors have them.
+- `drill`: prompt + completion, then the asserts. Held-out compositions of the grammar our exercises come from.
+"""
+
+import gzip
+import hashlib
+import json
+import os
+import re
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hornbook.errors import UserError
+from hornbook.records import Problem
+from hornbook.tables import read_columns
+
+PACKAGED = Path(__file__).with_name("data")
+CHECKOUT = Path(__file__).parents[2]  # of a source tree; elsewhere it holds no `shared`, and nothing is found
+HUB = "https://huggingface.co/datasets"
+# One plain request: huggingface_hub 2.4 tries six times and takes 23 s to find out that there is no network.
+FETCH_SECONDS = 5.0
+
+Row = dict[str, Any]
+
+
+class UnavailableError(Exception):
+    """The test set is not on this machine and could not be fetched: a result that needs it is unavailable, never 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """Where the rows of a set are found and how a row becomes a problem."""
+
+    file: str  # below `shared/benchmarks`
+    repository: str  # on the Hugging Face hub; empty: nowhere
+    revision: str
+    hub_file: str  # Parquet
+    fields: tuple[str, ...]
+    problem: Callable[[Row], Problem]
+    wanted: Callable[[Row], bool]
+    checksum: str  # see checksum()
+
+
+def humaneval_problem(row: Row) -> Problem:
+    """A row of openai/human-eval."""
+    tests = (row["test"], f"check({row['entry_point']})")
+    return Problem(
+        row["task_id"], row["prompt"], row["entry_point"], row["canonical_solution"], tests, protocol="humaneval"
+    )
+
+
+def mbpp_problem(row: Row) -> Problem:
+    """A row of google-research/mbpp."""
+    asserts = "\n".join(row["test_list"])
+    setup = (row["test_setup_code"],) if row["test_setup_code"] else ()
+    return Problem(
+        task_id=f"MBPP/{row['task_id']}",
+        prompt=f'"""\n{row["text"]}\n{asserts}\n"""\n',
+        entry_point=entry_point_of(row["code"], row["test_list"][0]),
+        reference=row["code"],
+        tests=(*setup, *row["test_list"]),
+        protocol="mbpp",
+    )
+
+
+def entry_point_of(code: str, test: str) -> str:
+    """The first function or class of `code` that `test` names. By pattern: some of the code warns when parsed."""
+    defined = {match[1] for match in re.finditer(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE)}
+    return next(match[0] for match in re.finditer(r"\w+", test) if match[0] in defined)
+
+
+def drill_problem(row: Row) -> Problem:
+    """A row of our own file, in the fields of Problem."""
+    return Problem(**{**row, "tests": tuple(row["tests"])})
+
+
+HUMANEVAL_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
+MBPP_FIELDS = ("task_id", "text", "code", "test_setup_code", "test_list")
+DRILL_FIELDS = ("task_id", "prompt", "entry_point", "reference", "tests", "protocol")
+
+SOURCES = {
+    "humaneval": Source(
+        file="humaneval/HumanEval.jsonl.gz",
+        repository="openai/openai_humaneval",
+        revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
+        hub_file="openai_humaneval/test-00000-of-00001.parquet",
+        fields=HUMANEVAL_FIELDS,
+        problem=humaneval_problem,
+        wanted=lambda row: True,
+        checksum="b4e9c088dcc07486b39b44f243a900aa1487eaa9fa3e369728453af49a760531",
+    ),
+    "mbpp": Source(
+        file="mbpp/mbpp.jsonl.gz",
+        repository="google-research-datasets/mbpp",
+        revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        hub_file="full/test-00000-of-00001.parquet",
+        fields=MBPP_FIELDS,
+        problem=mbpp_problem,
+        wanted=lambda row: bool(11 <= row["task_id"] <= 510),  # the authors' test split
+        checksum="825f665d67926103f3c50a656fba6c16db3ca8a9661cb9766eef708e6b3234ed",
+    ),
+    "drill": Source(
+        file="drill.jsonl.gz",
+        repository="",
+        revision="",
+        hub_file="",
+        fields=DRILL_FIELDS,
+        problem=drill_problem,
+        wanted=lambda row: True,
+        checksum="DRILL_SUM",
+    ),
+}
+NAMES = tuple(SOURCES)
+
+
+def load(name: str) -> tuple[Problem, ...]:
+    """The problems of a set, in the authors' order, from this machine or else from the hub.
+
+    Raises UnavailableError where it is in neither place, UserError where the file found holds something else.
+    """
+    path = find(name) or fetch(name)
+    return _load_file(name, path)
+
+
+def find(name: str) -> Path | None:
+    """The file that holds a set on this machine: packaged, in a `shared/benchmarks` folder in or beside the current
+    directory or the source checkout, or fetched before."""
+    source = SOURCES[name]
+    shared = [base / "shared" / "benchmarks" for root in (Path.cwd(), CHECKOUT) for base in (root, root.parent)]
+    places = [PACKAGED / source.file, *(folder / source.file for folder in shared), _cached(name)]
+    return next((path for path in places if path.is_file()), None)
+
+
+def checksum_here(name: str) -> str | None:
+    """The checksum of a set found on this machine, checked; None where it is not here. Fetches nothing."""
+    path = find(name)
+    return checksum(_load_file(name, path)) if path else None
+
+
+def fetch(name: str) -> Path:
+    """The set's Parquet file from the Hugging Face hub at its pinned revision, kept in the user's cache.
+
+    Raises UnavailableError within seconds where there is no network, and where the hub's content is not the pinned one.
+    """
+    source = SOURCES[name]
+    if not source.repository:
+        raise UnavailableError(f"{name}: its file {source.file} is not on this machine")
+    url = f"{HUB}/{source.repository}/resolve/{source.revision}/{source.hub_file}"
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
+            content = response.read()
+    except (urllib.error.URLError, OSError) as error:
+        raise UnavailableError(f"{name}: not on this machine, and {url} cannot be reached ({error})") from error
+    path = _cached(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    partial.write_bytes(content)
+    try:
+        _load_file(name, partial)
+    except UserError as error:
+        partial.unlink()
+        raise UnavailableError(f"{name}: {url} holds something else ({error})") from error
+    return partial.replace(path)
+
+
+def checksum(problems: Iterable[Problem]) -> str:
+    """SHA-256 of the problems as JSON arrays, one a line, in ASCII."""
+    digest = hashlib.sha256()
+    for p in problems:
+        row = [p.task_id, p.prompt, p.entry_point, p.reference, p.tests, p.protocol]
+        digest.update(json.dumps(row, separators=(",", ":")).encode("ascii") + b"\n")
+    return digest.hexdigest()
+
+
+def _cached(name: str) -> Path:
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "hornbook" / "testsets" / f"{name}.parquet"
+
+
+def _load_file(name: str, path: Path) -> tuple[Problem, ...]:
+    source = SOURCES[name]
+    try:
+        rows = [row for row in _read_rows(path, source.fields) if source.wanted(row)]
+        problems = tuple(source.problem(row) for row in rows)
+    except (OSError, EOFError, ValueError, KeyError, TypeError, StopIteration) as error:
+        raise UserError(f"{path}: not the test set {name} ({error}); put the original file in its place") from error
+    found = checksum(problems)
+    if found != source.checksum:
+        raise UserError(
+            f"{path}: {len(problems)} problems with checksum {found[:12]}, not those of the frozen test set {name} "
+            f"({source.checksum[:12]}); put the original file in its place"
+        )
+    return problems
+
+
+def _read_rows(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
+    if path.suffix == ".parquet":
+        for values in read_columns(path, list(fields)):
+            yield dict(zip(fields, values, strict=True))
+        return
+    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
+        for line in lines:
+            row = json.loads(line)
+            yield {field: row[field] for field in fields}

@@ -1,0 +1,117 @@
+"""What a training run computes on: device, precision, threads, compilation, memory."""
+
+import ctypes
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch._dynamo.exc import TorchDynamoException
+from torch._inductor.exc import InductorError
+
+from hornbook.errors import UserError
+from hornbook.model.transformer import Block, Phi, run_block
+from hornbook.recipe import MachineConfig
+from hornbook.run.workers import cpu_quota
+
+M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
+M_MMAP_DEFAULT, M_TRIM_DEFAULT = 65536, 128 * 1024
+
+
+def pick_device(machine: MachineConfig) -> torch.device:
+    """The device asked for, or the best there is. Raises UserError for one that is not there."""
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if machine.device == "auto":
+        return torch.device(next(name for name, is_there in there.items() if is_there))
+    if not there[machine.device]:
+        raise UserError(f"machine.device: PyTorch finds no {machine.device} here; say `auto` or `cpu`")
+    return torch.device(machine.device)
+
+
+def pick_precision(machine: MachineConfig, device: torch.device) -> torch.dtype:
+    """bfloat16 where the device multiplies it in hardware, else float32."""
+    if machine.precision != "auto":
+        return torch.float32 if machine.precision == "float32" else torch.bfloat16
+    fast = {"cuda": _cuda_bfloat16, "cpu": _cpu_bfloat16, "mps": lambda: False}[device.type]()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _cuda_bfloat16() -> bool:
+    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+
+
+def _cpu_bfloat16() -> bool:
+    """Whether the CPU has AMX or AVX-512 BF16 units; without them bfloat16 is emulated, several times slower."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return False
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    return "amx_bf16" in flags or "avx512_bf16" in flags
+
+
+def compile_blocks(model: Phi, choice: Literal["auto", "on", "off"], precision: torch.dtype, shape: tuple[int, int]) -> str:
+    """Compile the blocks of a model for micro-batches of `shape` (B, T), and try them; gives what came of it.
+
+    One compiled block serves all layers, and all later models of the same shape in this process. Only blocks are
+    compiled: a compiled embedding adds gradients up in no fixed order. Where compilation fails, `auto` goes on without it.
+    """
+    if choice == "off":
+        return "off"
+    first, device = model.model.layers[0], model.lm_head.weight.device
+    assert isinstance(first, Block)
+    compiled = torch.compile(run_block, dynamic=False)
+    x = torch.zeros(*shape, model.config.hidden, device=device, requires_grad=True)
+    cosine, sine = (table[: shape[1]].to(precision) for table in (model.cosine, model.sine))
+    try:
+        compiled(first, x, cosine, sine).sum().backward()
+    except (TorchDynamoException, InductorError, RuntimeError) as error:
+        if choice == "on":
+            raise UserError(f"machine.compile: {one_line(error)}; say `auto` or `off`") from error
+        return f"off: {one_line(error)}"
+    finally:
+        model.zero_grad(set_to_none=True)
+    model.run_block = compiled
+    return "on"
+
+
+def one_line(error: BaseException) -> str:
+    """The first line of an error, of those that PyTorch writes over pages."""
+    return str(error).strip().split("\n")[0][:200] or type(error).__name__
+
+
+@contextmanager
+def threads(machine: MachineConfig) -> Iterator[int]:
+    """Let PyTorch use the machine's workers inside the block; gives their number."""
+    before = torch.get_num_threads()
+    count = machine.workers or cpu_quota()
+    torch.set_num_threads(count)
+    try:
+        yield count
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def kept_memory() -> Iterator[None]:
+    """Keep freed memory in the process inside the block, where the C library is glibc.
+
+    By default each large tensor is mapped afresh and its pages are faulted in again: 12% of a small model's step on a CPU.
+    """
+    libc = ctypes.CDLL(None) if sys.platform == "linux" else None
+    if not hasattr(libc, "mallopt"):
+        yield
+        return
+    assert libc is not None
+    libc.mallopt(M_MMAP_MAX, 0)
+    libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+    libc.mallopt(M_TOP_PAD, 2**26)
+    try:
+        yield
+    finally:
+        libc.mallopt(M_MMAP_MAX, M_MMAP_DEFAULT)
+        libc.mallopt(M_TRIM_THRESHOLD, M_TRIM_DEFAULT)
+        libc.mallopt(M_TOP_PAD, 0)
+        libc.malloc_trim(0)
