@@ -191,7 +191,8 @@ def generate(
     seed: Annotated[int, typer.Option(min=0)] = 1,
 ) -> None:
     """Stream a completion of a trained model."""
-    from hornbook.model.session import Sampling, open_model, session
+    from hornbook.model.generate import Sampling
+    from hornbook.model.session import open_model, session
 
     opened = open_model(_model_directory(model, work))
     sampling = Sampling(max_new_tokens, temperature, top_p, seed)

@@ -261,4 +261,6 @@ def test_installed_code_is_listed_by_package_without_ourselves():
     assert len(source_of) == len(files)
     assert all(file.path.suffix == ".py" and "__pycache__" not in file.path.parts for file in files)
     assert "hornbook" not in set(source_of.values())
-    assert not [name for name in source_of if name.startswith("__editable__") or name.startswith("stdlib/site-packages")]
+    assert not [
+        name for name in source_of if name.startswith("__editable__") or name.startswith("stdlib/site-packages")
+    ]

@@ -19,9 +19,7 @@ VOCABULARY = [f"word{n}" for n in range(400)]
 
 def step(threshold=0.7, ngram_words=3, bands=40, rows=4, seed=1):
     """With 40 bands of 4 a pair of similarity 0.7 is nominated with probability 1 - 1e-5."""
-    return DedupStep(
-        dedup=DedupConfig(ngram_words=ngram_words, bands=bands, rows=rows, threshold=threshold), seed=seed
-    )
+    return DedupStep(dedup=DedupConfig(ngram_words=ngram_words, bands=bands, rows=rows, threshold=threshold), seed=seed)
 
 
 def run(config, folder, rows, row_type, workers=None):
@@ -141,7 +139,9 @@ def test_exercises_are_compared_by_prompt_and_solution(tmp_path):
         exercise(prompt, solution, "a"),
         exercise(prompt, solution.replace("    ", "\t"), "b"),
         exercise(prompt, "    total = 0\n    for each in numbers:\n        total += each\n    return total\n", "c"),
-        exercise('def join(names):\n    """Glue the names together with dashes."""\n', "    return '-'.join(names)\n", "d"),
+        exercise(
+            'def join(names):\n    """Glue the names together with dashes."""\n', "    return '-'.join(names)\n", "d"
+        ),
     ]
     _, kept, dropped, _ = run(step(), tmp_path, rows, Exercise)
     assert len(kept) == 3
@@ -170,7 +170,11 @@ def test_few_short_and_odd_texts(tmp_path, texts):
 
 def test_rows_that_share_an_id_are_told_apart(tmp_path):
     text = " ".join(random.Random(9).choices(VOCABULARY, k=50))
-    rows = [Document("same", text, "s", "{}"), Document("same", text[::-1], "s", "{}"), Document("same", text, "t", "{}")]
+    rows = [
+        Document("same", text, "s", "{}"),
+        Document("same", text[::-1], "s", "{}"),
+        Document("same", text, "t", "{}"),
+    ]
     _, kept, dropped, _ = run(step(), tmp_path, rows, Document)
     assert [row.source for row in kept] == ["s", "s"]
     assert len(dropped) == 1
@@ -240,6 +244,15 @@ def test_hundreds_of_copies_make_one_cluster(tmp_path):
 
 
 def test_words_are_split_as_the_reference_splits_them():
-    assert dedup.WORD.findall("if x[1]==\n\t_y2: z('ß')") == ["if", "x", "[", "1", "]", "=", "=", "_y2", ":", "z"] + list(
-        "('"
-    ) + ["ß"] + list("')")
+    assert dedup.WORD.findall("if x[1]==\n\t_y2: z('ß')") == [
+        "if",
+        "x",
+        "[",
+        "1",
+        "]",
+        "=",
+        "=",
+        "_y2",
+        ":",
+        "z",
+    ] + list("('") + ["ß"] + list("')")

@@ -5,7 +5,7 @@ import re
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import tee
@@ -169,7 +169,7 @@ def build_index(problems: Testsets, n: int, row_type: type[Row]) -> TestIndex:
 def statement_of(problem: Problem) -> str:
     """What a problem asks for: the docstrings of its prompt, or the prompt where it has none."""
     tree = _program_of(problem)
-    return (docstrings_of(tree) if tree is not None else "") or problem.prompt
+    return (docstrings_of((tree, *definitions_of(tree))) if tree is not None else "") or problem.prompt
 
 
 def description_of(problem: Problem) -> str:
@@ -196,11 +196,8 @@ def _program_of(problem: Problem) -> ast.Module | None:
     return None
 
 
-def docstrings_of(tree: ast.AST) -> str:
-    """All docstrings of a program, a line between two."""
-    nodes = (
-        n for n in ast.walk(tree) if isinstance(n, ast.Module | ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef)
-    )
+def docstrings_of(nodes: Iterable[ast.Module | Definition]) -> str:
+    """The docstrings of modules, functions and classes, a line between two."""
     return "\n\n".join(filter(None, (ast.get_docstring(node) for node in nodes)))
 
 
@@ -224,7 +221,8 @@ def _docstring_text(row: Row) -> str:
     if not isinstance(row, Exercise):
         return ""
     try:
-        return docstrings_of(_parse(text_of(row)))
+        tree = _parse(text_of(row))
+        return docstrings_of((tree, *definitions_of(tree)))
     except SyntaxError:
         return row.prompt
 
@@ -241,8 +239,9 @@ def scan(needles: tuple[Needles, Needles], references: frozenset[str], rows: Seq
         for code in _codes(row):
             try:
                 tree = _parse(code)
-                forms.update(canonical_form(node)[0] for node in definitions_of(tree))
-                texts.append(docstrings_of(tree))
+                definitions = list(definitions_of(tree))
+                texts.append(docstrings_of((tree, *definitions)))
+                forms.update(canonical_form(node)[0] for node in definitions)
             except (SyntaxError, RecursionError):
                 failed = True
         unparsed += failed

@@ -13,6 +13,7 @@ from hornbook.evaluate.bits import Passage, held_out_passages, log_likelihoods, 
 from hornbook.evaluate.code import STOPS, complete_problems, grade_completions, score_outcomes, unavailable
 from hornbook.model.generate import generate_batch
 from hornbook.model.transformer import Phi, load_model
+from hornbook.model.vocabulary import load_tokenizer
 from hornbook.recipe import EvaluateStep, Task
 from hornbook.records import Completion, Outcome
 from hornbook.run.step import Inputs, Result, Workspace
@@ -21,7 +22,6 @@ from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import generous_limits
 from hornbook.tables import write_rows
-from hornbook.tokens.tokenizer import load_tokenizer
 
 SCORES = "scores.json"
 BATCH_PROMPTS = 64  # of one generation: enough to fill the machine, few enough that the keys and values stay small

@@ -1,5 +1,6 @@
 """Which isolation works on this machine, tried for real."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hornbook.errors import UserError
@@ -41,10 +42,10 @@ def available() -> list[Probe]:
     return [_probe(backend) for backend in BACKENDS]
 
 
-def choose_backend() -> Backend:
+def choose_backend(backends: Sequence[Backend] = BACKENDS) -> Backend:
     """The first back end that works here. Raises UserError that says why none does and what to install."""
     failures = []
-    for backend in BACKENDS:
+    for backend in backends:
         probe = _probe(backend)
         if probe.works:
             return backend
@@ -52,7 +53,8 @@ def choose_backend() -> Backend:
     raise UserError(
         f"sandbox: code cannot be run safely here ({'; '.join(failures)}): install bubblewrap "
         "(`apt install bubblewrap` or `dnf install bubblewrap`) and allow user namespaces "
-        "(`sysctl user.max_user_namespaces=10000`; in Docker: `--security-opt seccomp=unconfined`)"
+        "(`sysctl user.max_user_namespaces=10000`; on Ubuntu also "
+        "`sysctl kernel.apparmor_restrict_unprivileged_userns=0`; in Docker `--security-opt seccomp=unconfined`)"
     )
 
 

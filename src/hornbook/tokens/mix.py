@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hornbook.errors import UserError
+from hornbook.recipe import PackedSet
 from hornbook.tokens.pack import Packed
 
 
@@ -17,10 +18,14 @@ class Mixture:
     all were given. `batch(step)` depends on nothing else, so training goes on after any step.
     """
 
-    def __init__(self, sets: Mapping[str, Packed], shares: Mapping[str, float], batch_sequences: int, seed: int) -> None:
+    def __init__(
+        self, sets: Mapping[PackedSet, Packed], shares: Mapping[PackedSet, float], batch_sequences: int, seed: int
+    ) -> None:
         lengths = {packed.sequence_length for packed in sets.values()}
         if len(lengths) != 1:
-            raise UserError(f"mixture: its sets are packed to different sequence lengths ({sorted(lengths)}); pack them alike")
+            raise UserError(
+                f"mixture: its sets are packed to different sequence lengths ({sorted(lengths)}); pack them alike"
+            )
         for name, packed in sets.items():
             if not packed.sequences:
                 raise UserError(
@@ -31,7 +36,7 @@ class Mixture:
         (self.sequence_length,) = lengths
         total = sum(shares[name] for name in sets)
         self.shares = {name: shares[name] / total for name in sets}
-        self._orders: dict[str, tuple[int, npt.NDArray[np.int64]]] = {}  # the epoch last asked for, by set
+        self._orders: dict[PackedSet, tuple[int, npt.NDArray[np.int64]]] = {}  # the epoch last asked for, by set
 
     def batch(self, step: int) -> npt.NDArray[np.int64]:
         """The sequences of a step, each with the token after it: (batch_sequences, sequence_length + 1)."""
@@ -39,12 +44,12 @@ class Mixture:
         rows = [self._sequence(name, draw) for name in self.sets for draw in range(before[name], after[name])]
         return np.stack(rows)
 
-    def epochs(self, steps: int) -> dict[str, float]:
+    def epochs(self, steps: int) -> dict[PackedSet, float]:
         """How often each set has been seen after so many steps."""
         return {name: drawn / self.sets[name].sequences for name, drawn in self._drawn(steps).items()}
 
-    def _drawn(self, steps: int) -> dict[str, int]:
-        """Sequences drawn from each set after so many steps: Sainte-Laguë's apportionment, which never takes one back."""
+    def _drawn(self, steps: int) -> dict[PackedSet, int]:
+        """Sequences drawn from each set after so many steps: Sainte-Laguë's apportionment, which only grows."""
         seats = steps * self.batch_sequences
         drawn = {name: max(0, int(seats * share) - len(self.shares)) for name, share in self.shares.items()}
         for _ in range(seats - sum(drawn.values())):
@@ -52,7 +57,7 @@ class Mixture:
             drawn[next_name] += 1
         return drawn
 
-    def _sequence(self, name: str, draw: int) -> npt.NDArray[np.int64]:
+    def _sequence(self, name: PackedSet, draw: int) -> npt.NDArray[np.int64]:
         packed = self.sets[name]
         epoch, place = divmod(draw, packed.sequences)
         if self._orders.get(name, (-1,))[0] != epoch:

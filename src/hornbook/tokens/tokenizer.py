@@ -8,13 +8,10 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import END_OF_TEXT_ID
+from hornbook.model.vocabulary import END_OF_TEXT, TOKENIZER
 from hornbook.recipe import TokenizerStep
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.tables import read_columns
-
-END_OF_TEXT = "<|endoftext|>"
-TOKENIZER = "tokenizer.json"
 
 # A merge never crosses the border of a piece. In order of precedence:
 PIECES = "|".join(
@@ -47,25 +44,6 @@ def train_bpe(texts: Iterator[str], vocab_size: int) -> Tokenizer:
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.encode_special_tokens = True
-    return tokenizer
-
-
-def load_tokenizer(directory: Path) -> Tokenizer:
-    """The tokenizer in `tokenizer.json` of a step's directory.
-
-    The text `<|endoftext|>` inside a document is encoded as text: only we end documents. Raises UserError where the file
-    is missing, is no tokenizer, or does not hold end-of-text at id 0.
-    """
-    path = directory / TOKENIZER
-    if not path.is_file():
-        raise UserError(f"{path}: no such tokenizer; name a directory that holds {TOKENIZER}")
-    try:
-        tokenizer = Tokenizer.from_file(str(path))
-    except Exception as error:  # the Rust library raises nothing narrower
-        raise UserError(f"{path}: not a tokenizer ({' '.join(str(error).split())})") from error
-    if tokenizer.token_to_id(END_OF_TEXT) != END_OF_TEXT_ID:
-        raise UserError(f"{path}: {END_OF_TEXT} is not entry {END_OF_TEXT_ID}; train the tokenizer with hornbook")
     tokenizer.encode_special_tokens = True
     return tokenizer
 

@@ -1,7 +1,7 @@
 """A training run on disk: model, optimizer and position as one unit that is either whole or not there.
 
-`checkpoint.json` names the tensor file it belongs to and its SHA-256; replacing it is the moment a checkpoint becomes the
-latest. There is no state of a random generator to keep: each step seeds its own from (seed, step).
+`checkpoint.json` names the tensor file it belongs to and its SHA-256; replacing it is the moment a checkpoint becomes
+the latest. There is no state of a random generator to keep: each step seeds its own from (seed, step).
 """
 
 import hashlib
@@ -28,9 +28,7 @@ class Position:
     losses_bytes: int  # of losses.jsonl: what was written by then
 
 
-def save_checkpoint(
-    directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position
-) -> None:
+def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
     """Write the run's state and drop the checkpoint before it. Killed anywhere, one of the two is there, whole."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     for name, parameter in model.named_parameters():
@@ -43,7 +41,7 @@ def save_checkpoint(
     writing = directory / f"{POINTER}.writing"
     writing.write_text(json.dumps(pointer) + "\n", encoding="utf-8")
     _sync(writing)
-    os.replace(writing, directory / POINTER)
+    writing.replace(directory / POINTER)
     _sync(directory)
     for other in directory.glob("checkpoint-*.safetensors"):
         if other != path:
@@ -71,7 +69,9 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
             step = torch.tensor(float(position.step), dtype=torch.float32, device=parameter.device)
             optimizer.state[parameter] = {"step": step, **moments}
     except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise UserError(f"{pointer_path}: not a checkpoint of this model ({' '.join(str(error).split())}); {mend}") from error
+        raise UserError(
+            f"{pointer_path}: not a checkpoint of this model ({' '.join(str(error).split())}); {mend}"
+        ) from error
     return position
 
 

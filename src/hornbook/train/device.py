@@ -34,12 +34,9 @@ def pick_precision(machine: MachineConfig, device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies it in hardware, else float32."""
     if machine.precision != "auto":
         return torch.float32 if machine.precision == "float32" else torch.bfloat16
-    fast = {"cuda": _cuda_bfloat16, "cpu": _cpu_bfloat16, "mps": lambda: False}[device.type]()
-    return torch.bfloat16 if fast else torch.float32
-
-
-def _cuda_bfloat16() -> bool:
-    return torch.cuda.is_available() and torch.cuda.get_device_capability() >= (8, 0)
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
+    return torch.bfloat16 if device.type == "cpu" and _cpu_bfloat16() else torch.float32
 
 
 def _cpu_bfloat16() -> bool:
@@ -52,11 +49,13 @@ def _cpu_bfloat16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def compile_blocks(model: Phi, choice: Literal["auto", "on", "off"], precision: torch.dtype, shape: tuple[int, int]) -> str:
+def compile_blocks(
+    model: Phi, choice: Literal["auto", "on", "off"], precision: torch.dtype, shape: tuple[int, int]
+) -> str:
     """Compile the blocks of a model for micro-batches of `shape` (B, T), and try them; gives what came of it.
 
     One compiled block serves all layers, and all later models of the same shape in this process. Only blocks are
-    compiled: a compiled embedding adds gradients up in no fixed order. Where compilation fails, `auto` goes on without it.
+    compiled: a compiled embedding adds gradients up in no fixed order. Where compilation fails, `auto` goes on without.
     """
     if choice == "off":
         return "off"
@@ -66,7 +65,7 @@ def compile_blocks(model: Phi, choice: Literal["auto", "on", "off"], precision: 
     x = torch.zeros(*shape, model.config.hidden, device=device, requires_grad=True)
     cosine, sine = (table[: shape[1]].to(precision) for table in (model.cosine, model.sine))
     try:
-        compiled(first, x, cosine, sine).sum().backward()
+        compiled(first, x, cosine, sine).sum().backward()  # type: ignore[no-untyped-call]
     except (TorchDynamoException, InductorError, RuntimeError) as error:
         if choice == "on":
             raise UserError(f"machine.compile: {one_line(error)}; say `auto` or `off`") from error
@@ -98,7 +97,7 @@ def threads(machine: MachineConfig) -> Iterator[int]:
 def kept_memory() -> Iterator[None]:
     """Keep freed memory in the process inside the block, where the C library is glibc.
 
-    By default each large tensor is mapped afresh and its pages are faulted in again: 12% of a small model's step on a CPU.
+    By default each large tensor is mapped afresh and its pages are faulted in: 12% of a small model's step on a CPU.
     """
     libc = ctypes.CDLL(None) if sys.platform == "linux" else None
     if not hasattr(libc, "mallopt"):

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from hornbook.errors import UserError
 from hornbook.model.transformer import Phi, load_model, parameter_count
-from hornbook.recipe import TrainStep
+from hornbook.model.vocabulary import TOKENIZER
+from hornbook.recipe import PackedSet, TrainStep
 from hornbook.run.step import Inputs, Result, Workspace
 from hornbook.tokens.mix import Mixture
 from hornbook.tokens.pack import Packed, open_packed
-from hornbook.tokens.tokenizer import TOKENIZER, file_sha256
+from hornbook.tokens.tokenizer import file_sha256
 from hornbook.train.checkpoint import Position, load_checkpoint, remove_checkpoint, save_checkpoint
 from hornbook.train.device import compile_blocks, kept_memory, pick_device, pick_precision, threads
 from hornbook.train.loss import head_loss
@@ -82,16 +83,16 @@ def train_model(config: TrainStep, inputs: Inputs, work: Workspace) -> Result:
 
 
 def flops_per_token(config: TrainStep, vocab_size: int) -> float:
-    """Floating-point operations of one trained token: 6 for each weight of a matrix, and attention over the causal half."""
+    """Floating-point operations of one trained token: 6 for each weight of a matrix, and causal attention."""
     hidden, layers = config.model.hidden, config.model.layers
     weights = layers * 12 * hidden * hidden + vocab_size * hidden
     return 6.0 * weights + 6.0 * layers * hidden * config.sequence_length
 
 
-def _open_sets(config: TrainStep, inputs: Inputs) -> dict[str, Packed]:
+def _open_sets(config: TrainStep, inputs: Inputs) -> dict[PackedSet, Packed]:
     """The packed sets with weight, in the order of the mixture; all encoded by the tokenizer of the step."""
     sha256 = file_sha256(inputs["tokenizer"] / TOKENIZER)
-    sets: dict[str, Packed] = {}
+    sets: dict[PackedSet, Packed] = {}
     for name, share in config.train.mixture.items():
         if share <= 0:
             continue

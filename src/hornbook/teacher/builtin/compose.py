@@ -165,7 +165,8 @@ def noun_phrase(condition: Bound | None, plural: str, tail: str, rng: Random) ->
         phrase = f"the {way} {tail}"
     else:
         if tail and not way.startswith(THAT):
-            way = f"that are {way}" if part.kind in ("int", "float") else next(w for w in ways if w.startswith(THAT))
+            following = [other for other in part.after if other.startswith(THAT)]
+            way = rng.choice(following) if following else f"that are {way}"
         phrase = f"the {plural} {tail} {way}" if tail else f"the {plural} {way}"
     return condition.fill(" ".join(phrase.split()))
 

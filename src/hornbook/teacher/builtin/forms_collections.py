@@ -92,8 +92,8 @@ def _partition(kind: Kind) -> Builder:
         parameter, _, x = _list_of(kind, rng)
         items = noun_phrase(condition, parameter.name, "", rng)
         named = change.many(rng, items) if change else items
-        doc = rng.choice((f"Return two lists: {named}; and all other {parameter.name}.",
-                          f"Split {parameter.name} into two lists: {named}; and all the others."))  # fmt: skip
+        doc = rng.choice((f"Return a pair of lists: {named}; and all other {parameter.name}.",
+                          f"Split {parameter.name} into a pair of lists: {named}; and all the others."))  # fmt: skip
         body = (
             "chosen, others = [], []",
             f"for {x} in {parameter.name}:",
@@ -168,7 +168,7 @@ def _search(kind: Kind) -> Builder:
         parameter, singular, x = _list_of(kind, rng)
         doc = way.phrase(rng).replace("@a", f"{singular} that {condition.holds(rng)}").replace("@p", parameter.name)
         lines = way.part.code.replace("@x", x).replace("@c", condition.code(x)).replace("@p", parameter.name)
-        return Draft((parameter,), way.part.returns, doc, tuple(lines.split("; ")), (*_tags(way, condition), (singular,)))
+        return Draft((parameter,), way.part.returns.replace("@t", type_of(kind)), doc, tuple(lines.split("; ")), (*_tags(way, condition), (singular,)))
 
     return build
 
@@ -257,13 +257,13 @@ ROW_AGGREGATES = (
 
 def _rows(parts: Sequence[Any], rng: Random) -> Draft:
     aggregate, condition, change = parts
-    name = rng.choice(MATRICES[:3])
+    name = rng.choice(MATRICES[:5])
     items = noun_phrase(condition, "values", "", rng)
     said = aggregate.phrase(rng).replace("@n", change.many(rng, items) if change else items)
     doc = rng.choice((f"For each row of {name}, take {said}. Return these in a list.",
                       f"Return a list with, for each row of {name}, {said}."))  # fmt: skip
     generator = _generator_text("x", "row", condition, change)
-    code = aggregate.part.code.replace("@g", generator).replace("@h", f"({generator})")
+    code = aggregate.part.code.replace("@g", generator).replace("@h", f"[{generator}]")
     returns = f"list[{aggregate.part.returns.replace('@t', type_of(change.part.gives) if change else 'int')}]"
     return Draft((Parameter(name, "list[list[int]]", "matrix"),), returns, doc, (f"return [{code} for row in {name}]",),
                  (*_tags(aggregate, condition, change), ("rows", "by_row")))  # fmt: skip
@@ -283,7 +283,7 @@ def _rows_allowed(parts: Sequence[Any]) -> bool:
 
 def _grid(parts: Sequence[Any], rng: Random) -> Draft:
     condition, change = parts
-    name = rng.choice(MATRICES[:3])
+    name = rng.choice(MATRICES[:5])
     if condition:
         doc = f"Return a copy of {name} where each value that {condition.holds(rng)} is replaced by its {change.by()}."
         element = f"{change.code('x')} if {condition.code('x')} else x"

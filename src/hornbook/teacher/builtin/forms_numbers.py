@@ -11,22 +11,28 @@ from hornbook.teacher.builtin.sources import INTS
 
 INT_CHANGES, INT_CONDITIONS = changes("int"), conditions("int")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
-GENTLE = tuple(change for change in INT_TO_INT if change.name not in ("square", "cube", "abs", "digit_count", "modulo"))
-NUMBER = ("n", "number", "value", "num")
+GENTLE = tuple(change for change in INT_TO_INT if change.name in ("double", "times", "plus", "minus", "from", "divide", "negate",
+                                                                  "distance", "cap", "floor"))  # fmt: skip
+NUMBER = ("n", "number", "value", "num", "x", "score", "age", "points")
 RESULT = "the result"
+
+SHORTENING = frozenset(("first", "last", "head", "tail", "drop_first", "drop_last", "remove"))
+INDEXING = frozenset(("first", "last", "head", "tail", "drop_first", "drop_last"))  # would fail, or idle, on a short rest
 
 LABELS = Choice("labels", domain=(("low", "high"), ("yes", "no"), ("left", "right"), ("red", "blue"), ("first", "second"),
                                   ("small", "large"), ("hot", "cold"), ("win", "lose")), tags=("label", "classify", "kind"))  # fmt: skip
 
+PAIRS = (("a", "b"), ("x", "y"), ("m", "n"), ("p", "q"), ("left", "right"), ("width", "height"), ("first", "second"),
+         ("age", "size"), ("cost", "price"))  # fmt: skip
 OPERATIONS = (
-    Choice("sum", "a + b", ("the sum of a and b",), tags=("sum", "added"), level=1),
-    Choice("difference", "a - b", ("the difference a minus b",), tags=("difference", "minus"), level=1),
-    Choice("product", "a * b", ("the product of a and b",), tags=("product", "times"), level=2),
-    Choice("larger", "max(a, b)", ("the larger of a and b",), tags=("larger", "max")),
-    Choice("smaller", "min(a, b)", ("the smaller of a and b",), tags=("smaller", "min")),
-    Choice("gap", "abs(a - b)", ("the distance between a and b",), tags=("gap", "distance")),
-    Choice("squares", "a ** 2 + b ** 2", ("the sum of the squares of a and b",), tags=("sum_of_squares",), level=1),
-    Choice("concatenation", "a * 10 + b", ("ten times a plus b",), tags=("joined",), level=1),
+    Choice("sum", "@1 + @2", ("the sum of @1 and @2",), tags=("sum", "added"), level=1),
+    Choice("difference", "@1 - @2", ("the difference @1 minus @2",), tags=("difference", "minus"), level=1),
+    Choice("product", "@1 * @2", ("the product of @1 and @2",), tags=("product", "times"), level=2),
+    Choice("larger", "max(@1, @2)", ("the larger of @1 and @2",), tags=("larger", "max")),
+    Choice("smaller", "min(@1, @2)", ("the smaller of @1 and @2",), tags=("smaller", "min")),
+    Choice("gap", "abs(@1 - @2)", ("the distance between @1 and @2",), tags=("gap", "distance")),
+    Choice("squares", "@1 ** 2 + @2 ** 2", ("the sum of the squares of @1 and @2",), tags=("sum_of_squares",), level=1),
+    Choice("concatenation", "@1 * 10 + @2", ("ten times @1 plus @2",), tags=("joined",), level=1),
 )
 COMPARISONS = (
     Choice("larger", "max(@l, @r)", ("Return the larger of @1 and @2.",), tags=("larger", "max"), returns="int"),
@@ -76,6 +82,9 @@ def steps_allowed(parts: Sequence[Any]) -> bool:
     present = [part for part in parts if part is not None]
     pairs = list(zip(present, present[1:], strict=False))
     if not all(a.name != b.name and a.gives == b.kind for a, b in pairs):
+        return False
+    names = [part.name for part in present]
+    if any(name in SHORTENING and set(names[place + 1 :]) & INDEXING for place, name in enumerate(names)):
         return False
     return len({part.parameter for part in present if part.parameter}) == len([p for p in present if p.parameter])
 
@@ -134,9 +143,10 @@ def _label_allowed(parts: Sequence[Any]) -> bool:
 
 def _two_numbers(parts: Sequence[Any], rng: Random) -> Draft:
     operation, change, condition = parts
-    first = operation.part.code
-    taken = operation.phrase(rng)
-    parameters = (Parameter("a", "int", "int"), Parameter("b", "int", "int"))
+    one, two = rng.choice(PAIRS)
+    first = operation.part.code.replace("@1", one).replace("@2", two)
+    taken = operation.phrase(rng).replace("@1", one).replace("@2", two)
+    parameters = (Parameter(one, "int", "int"), Parameter(two, "int", "int"))
     tags = (*_tags(operation, change, condition), ("pair",))
     if condition is None:
         if change is None:
@@ -177,7 +187,7 @@ def _compare_allowed(parts: Sequence[Any]) -> bool:
 
 def _repeat(parts: Sequence[Any], rng: Random) -> Draft:
     times, first, second, result = parts
-    name = rng.choice(("n", "start", "number"))
+    name = rng.choice(("n", "start", "number", "value", "first", "x"))
     count = times.fill("@k")
     said = f"replace v by {first.one(rng, 'v')}"
     lines = [f"    v = {first.code('v')}"]
@@ -201,7 +211,7 @@ def _repeat_allowed(parts: Sequence[Any]) -> bool:
 
 def _until(parts: Sequence[Any], rng: Random) -> Draft:
     bound, first, second, result = parts
-    name = rng.choice(("n", "start", "number"))
+    name = rng.choice(("n", "start", "number", "value", "first", "x"))
     limit = bound.fill("@k")
     said = f"replace v by {first.one(rng, 'v')}"
     lines = [f"    v = {first.code('v')}"]
@@ -257,26 +267,27 @@ def _recursion_allowed(parts: Sequence[Any]) -> bool:
 def _sequence(parts: Sequence[Any], rng: Random) -> Draft:
     start, first, second = parts
     initial = start.fill("@k")
+    n = rng.choice(("n", "k", "index", "place", "i"))
     previous = "the term before"
     said = first.one(rng, previous)
-    rest = "previous = @f(n - 1)"
-    lines = ["if n == 0:", f"    return {initial}", rest]
+    rest = f"previous = @f({n} - 1)"
+    lines = [f"if {n} == 0:", f"    return {initial}", rest]
     item = "previous"
     if second:
         lines.append(f"previous = {first.code(item)}")
-        doc = f"Term 0 is {initial}. To get term n, take {said}, then {second.one(rng, RESULT)}. Return term n."
+        doc = f"Term 0 is {initial}. To get term {n}, take {said}, then {second.one(rng, RESULT)}. Return term {n}."
         lines.append(f"return {second.code(item)}")
     else:
-        doc = f"Term 0 is {initial}, and each next term is {said}. Return term n."
+        doc = f"Term 0 is {initial}, and each next term is {said}. Return term {n}."
         lines.append(f"return {first.code(item)}")
-    return Draft((Parameter("n", "int", "small"),), "int", doc, tuple(lines), (*_tags(first, second), ("term", "sequence")))
+    return Draft((Parameter(n, "int", "small"),), "int", doc, tuple(lines), (*_tags(first, second), ("term", "sequence")))
 
 
 def _generator(parts: Sequence[Any], rng: Random) -> Draft:
     condition, change = parts
     name = rng.choice(INTS)
     items = noun_phrase(condition, name, "", rng)
-    doc = rng.choice(("Yield @n one by one.", "Generate @n one by one.")).replace(
+    doc = rng.choice(("Yield @n, one by one.", "Generate @n, one by one.")).replace(
         "@n", change.many(rng, items) if change else items
     )
     lines = [f"for x in {name}:"]
@@ -296,20 +307,29 @@ def _something(parts: Sequence[Any]) -> bool:
 
 
 def _float_check(parts: Sequence[Any], rng: Random) -> Draft:
-    change, condition = parts
+    first, second, condition = parts
     name = rng.choice(FLOAT_NAMES)
-    doc = f"Return True if {change.one(rng, name)} {condition.holds(rng)}."
-    body = (f"result = {change.code(name)}", f"return {condition.code('result')}")
-    return Draft((Parameter(name, "float", "float"),), "bool", doc, body, (("check", "is"), *_tags(change, condition)))
+    lines, last, words, phrase = _chain("", name, (first, second), rng)
+    doc = f"{words}Return True if {phrase} {condition.holds(rng)}."
+    body = (*lines, f"result = {last}", f"return {condition.code('result')}")
+    return Draft((Parameter(name, "float", "float"),), "bool", doc, body,
+                 (("check", "is", "test"), *_tags(first, second, condition)))  # fmt: skip
 
 
-FLOAT_NAMES = ("x", "price", "temperature", "rate", "amount")
+def _float_check_allowed(parts: Sequence[Any]) -> bool:
+    *steps, condition = parts
+    present = [part for part in steps if part is not None]
+    return steps_allowed(present) and not (condition.parameter and any(part.parameter for part in present))
+
+
+FLOAT_NAMES = ("x", "price", "temperature", "rate", "amount", "height", "length", "speed", "cost", "weight")
 FLOAT_CHANGES, FLOAT_CONDITIONS = changes("float"), conditions("float")
+FLOAT_TO_FLOAT = tuple(change for change in FLOAT_CHANGES if change.gives == "float")
 TIMES = Choice("times", domain=((2,), (3,), (4,)), tags=("repeat", "iterate"))
 LIMIT = Choice("limit", domain=((20,), (50,), (100,), (200,)))
 STARTS = Choice("start", domain=((1,), (2,), (3,), (4,), (5,)))
 GROWTH = tuple(change for change in INT_TO_INT if change.name in ("double", "times", "plus"))
-SECOND_GROWTH = tuple(change for change in INT_TO_INT if change.name in ("plus", "double", "times", "floor", "distance"))
+SECOND_GROWTH = tuple(change for change in INT_TO_INT if change.name in ("plus", "double", "times", "floor"))
 RESULTS = (Choice("last", tags=("last",)), Choice("list", tags=("list",)))
 UNTIL_RESULTS = (Choice("last", tags=("grow", "first_over")), Choice("rounds", tags=("rounds", "count_rounds")),
                  Choice("list", tags=("trace", "values")))  # fmt: skip
@@ -319,8 +339,8 @@ FAMILIES: tuple[Family, ...] = (
            _steps("int", NUMBER, "int", "int", "number"), steps_allowed, none_share=(0, 0, 0.75)),
     Family("decimals", "arithmetic with decimal numbers", 2.0, (FLOAT_CHANGES, (None, *FLOAT_CHANGES), (None, *FLOAT_CHANGES)),
            _steps("float", FLOAT_NAMES, "float", "float", "float"), steps_allowed, none_share=(0, 0.1, 0.75)),
-    Family("decimal checks", "comparing decimal numbers", 1.2, (FLOAT_CHANGES[:-3], FLOAT_CONDITIONS), _float_check,
-           lambda parts: not (parts[0].parameter and parts[1].parameter)),
+    Family("decimal checks", "comparing decimal numbers", 1.2, (FLOAT_TO_FLOAT, (None, *FLOAT_TO_FLOAT), FLOAT_CONDITIONS),
+           _float_check, _float_check_allowed),
     Family("branches", "choosing with if and else", 2.6, (INT_CONDITIONS, INT_CHANGES, (None, *INT_CHANGES)),
            _branch("int", NUMBER, "int", "int", "number"), branch_allowed, none_share=(0, 0, 0.3)),
     Family("labels", "naming cases with if", 1.6, (INT_CONDITIONS, INT_CONDITIONS, (LABELS,)), _label, _label_allowed),

@@ -6,7 +6,9 @@ from typing import Any
 
 from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, type_of
 from hornbook.teacher.builtin.forms_numbers import RESULT, branch_allowed, steps_allowed, _branch, _steps
+from hornbook.teacher.builtin.pipeline import SINGULAR
 from hornbook.teacher.builtin.primitives import changes, conditions
+from hornbook.teacher.builtin.sources import INTS, TEXTS as TEXT
 
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
 STR_TO_STR = tuple(change for change in STR_CHANGES if change.gives == "str")
@@ -15,7 +17,6 @@ INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
 CHAR_CONDITIONS, CHAR_CHANGES = conditions("char"), changes("char")
 CHAR_TO_CHAR = tuple(change for change in CHAR_CHANGES if change.gives == "char")
 WORD = ("word", "name", "tag", "label", "title", "key")
-TEXT = ("text", "sentence", "line", "message", "phrase")
 
 
 def _tags(*parts: Bound | None) -> tuple[tuple[str, ...], ...]:
@@ -41,22 +42,41 @@ def _validation_allowed(parts: Sequence[Any]) -> bool:
     first, second, _, third = parts
     present = [part for part in (first, second, third) if part is not None]
     named = [part.parameter for part in present if part.parameter]
-    return len({part.name for part in present}) == len(present) and len(set(named)) == len(named)
+    names = {part.name for part in present}
+    if names >= {"palindrome", "same_ends"}:  # the one says the other
+        return False
+    return len(names) == len(present) and len(set(named)) == len(named)
 
 
 def _substitution(parts: Sequence[Any], rng: Random) -> Draft:
-    condition, replacement = parts
+    condition, second, replacement = parts
     name = rng.choice(TEXT)
-    said = replacement.phrase(rng) if isinstance(replacement.part, Choice) else f"its {replacement.by()}"
-    code = replacement.fill(replacement.part.code) if isinstance(replacement.part, Choice) else replacement.code("c")
-    doc = rng.choice((f"Return {name} with each character that {condition.holds(rng)} replaced by {said}.",
-                      f"In {name}, replace each character that {condition.holds(rng)} by {said}."))  # fmt: skip
-    test = condition.code("c")
+    mask = isinstance(replacement.part, Choice)
+    said = replacement.phrase(rng) if mask else f"its {replacement.by()}"
+    code = replacement.fill(replacement.part.code) if mask else replacement.code("c")
+    which, test = condition.holds(rng), condition.code("c")
+    if second:
+        which, test = f"{which} or {second.holds(rng)}", f"{test} or {second.code('c')}"
+    doc = rng.choice((f"Return {name} with each character that {which} replaced by {said}.",
+                      f"In {name}, replace each character that {which} by {said}."))  # fmt: skip
     body = (f'return "".join({code} if {test} else c for c in {name})',)
     return Draft((Parameter(name, "str", "text"),), "str", doc, body,
-                 (("replace", "mask", "encode"), *_tags(condition, replacement), ("text",)))  # fmt: skip
+                 (("replace", "mask", "encode"), *_tags(condition, second, replacement), ("text",)))  # fmt: skip
 
 
+def _substitution_allowed(parts: Sequence[Any]) -> bool:
+    condition, second, replacement = parts
+    present = [part for part in parts if part is not None]
+    cased = replacement.name in ("c_upper", "c_lower", "c_swapcase")
+    if cased and {"digit", "not_letter", "punctuation", replacement.name} & {part.name for part in present[:-1]}:
+        return False
+    if second is not None and (second.name == condition.name or {second.name, condition.name} & NEARLY_ALL):
+        return False
+    named = [part.parameter for part in present if getattr(part, "parameter", "")]
+    return len(set(named)) == len(named)
+
+
+NEARLY_ALL = frozenset(("c_other", "not_in_set", "not_space"))  # `or` with one of these says little
 MASKS = Choice("mask", "@k", ("@k",), (("*",), ("#",), ("-",), ("_",), ("?",), ("x",)), ("hidden", "masked"))
 
 
@@ -77,10 +97,11 @@ def _same_kind(parts: Sequence[Any]) -> bool:
 
 def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
     change, relation = parts
-    said = relation.phrase(rng).replace("@1", change.one(rng, "a")).replace("@2", change.one(rng, "b"))
-    body = (f"left = {change.code('a')}", f"right = {change.code('b')}", f"return {relation.part.code}")
+    one, two = rng.choice((("a", "b"), ("s", "t"), ("word", "other"), ("name", "key"), ("old", "new"), ("start", "end")))
+    said = relation.phrase(rng).replace("@1", change.one(rng, one)).replace("@2", change.one(rng, two))
+    body = (f"left = {change.code(one)}", f"right = {change.code(two)}", f"return {relation.part.code}")
     returns = relation.part.returns.replace("@t", type_of(change.part.gives))
-    return Draft((Parameter("a", "str", "word"), Parameter("b", "str", "word")), returns, said, body,
+    return Draft((Parameter(one, "str", "word"), Parameter(two, "str", "word")), returns, said, body,
                  (*_tags(relation, change), ("strings",)))  # fmt: skip
 
 
@@ -152,12 +173,12 @@ FIELDS = (
     Choice("yearday", "@d.timetuple().tm_yday", ("the day of the year",), tags=("yearday",)),
 )
 SHIFTS = (
-    Choice("later", "@d + timedelta(days=@k)", ("@k days after @d",), ((1,), (2,), (3,), (7,), (10,), (30,)), ("later", "after")),
-    Choice("earlier", "@d - timedelta(days=@k)", ("@k days before @d",), ((1,), (2,), (3,), (7,), (10,), (30,)), ("earlier", "before")),
+    Choice("later", "@d + timedelta(days=@k)", ("@k days after @d",), ((2,), (3,), (5,), (7,), (10,), (30,)), ("later", "after")),
+    Choice("earlier", "@d - timedelta(days=@k)", ("@k days before @d",), ((2,), (3,), (5,), (7,), (10,), (30,)), ("earlier", "before")),
 )  # fmt: skip
-DATE_ENDS: tuple[Any, ...] = tuple(c for c in (*INT_CONDITIONS, *INT_CHANGES)
-                  if c.name not in ("positive", "negative", "nonzero", "abs", "negate", "cap", "floor", "binary", "hexadecimal",
-                                    "one_digit", "two_digit", "cube", "above", "below", "at_least", "at_most", "between"))  # fmt: skip
+NO_DATE_ENDS = ("positive", "negative", "nonzero", "abs", "negate", "cap", "floor", "binary", "hexadecimal", "one_digit",
+                "two_digit", "cube", "above", "below", "at_least", "at_most", "between")  # fmt: skip
+DATE_ENDS: tuple[Any, ...] = tuple(end for end in (*INT_CONDITIONS, *INT_CHANGES) if end.name not in NO_DATE_ENDS)
 
 
 def _dates(parts: Sequence[Any], rng: Random) -> Draft:
@@ -189,25 +210,27 @@ def _dates(parts: Sequence[Any], rng: Random) -> Draft:
 def _holder(parts: Sequence[Any], rng: Random) -> Draft:
     """A class that holds numbers and answers one question about them."""
     end, condition, change = parts
-    items = noun_phrase(condition, "numbers", "", rng)
+    name = rng.choice(INTS)
+    items = noun_phrase(condition, name, "", rng)
     method = rng.choice(end.part.tags)
     said = end.phrase(rng).replace("@n", change.many(rng, items) if change else items)
-    doc = f"Hold a list of numbers. The method {method} returns {said}."
+    doc = f"Hold a list of {name}. The method {method} returns {said}."
     element = change.code("x") if change else "x"
-    generator = f"{element} for x in self.numbers{f' if {condition.code(chr(120))}' if condition else ''}"
+    generator = f"{element} for x in self.{name}{f' if {condition.code(chr(120))}' if condition else ''}"
     gives = type_of(change.part.gives) if change else "int"
     body = (
-        "def __init__(self, numbers: list[int]) -> None:",
-        "    self.numbers = numbers",
+        f"def __init__(self, {name}: list[int]) -> None:",
+        f"    self.{name} = {name}",
         "",
         f"def {method}(self) -> {end.part.returns.replace('@t', gives)}:",
-        "    return " + end.part.code.replace("@g", generator).replace("@h", f"({generator})"),
+        "    return " + end.part.code.replace("@g", generator).replace("@h", f"[{generator}]"),
     )
-    return Draft((Parameter("numbers", "list[int]", "ints"),), "", doc, body,
-                 (("number", "value", "item", "data", "score"), ("box", "bag", "holder", "basket", "store", "list", "set", "row")),
+    return Draft((Parameter(name, "list[int]", "ints"),), "", doc, body,
+                 ((SINGULAR[name], *CLASS_TAGS), ("box", "bag", "holder", "basket", "store", "list", "set", "row", "report", "view")),
                  signature="class @f:", call=f"@f(@a).{method}()", camel=True)  # fmt: skip
 
 
+CLASS_TAGS = ("data", "number", "my", "plain", "simple", "new", "small")
 HOLDER_ENDS = (
     Choice("sum", "sum(@g)", ("the sum of @n",), tags=("total", "add_up"), returns="int"),
     Choice("list", "[@g]", ("a list of @n",), tags=("chosen", "select"), returns="list[@t]"),
@@ -226,24 +249,26 @@ def _holder_allowed(parts: Sequence[Any]) -> bool:
 def _updater(parts: Sequence[Any], rng: Random) -> Draft:
     """A class with one number that a method changes."""
     condition, yes, no = parts
+    name = rng.choice(("value", "level", "score", "number", "count", "size", "points"))
     method = rng.choice(("update", "step", "move", "turn"))
-    said_no = no.one(rng, "value") if no else "value unchanged"
+    own = f"self.{name}"
+    said_no = no.one(rng, "value") if no else f"{name} unchanged"
     doc = (
-        f"Hold a value. The method {method} sets it to {yes.one(rng, 'value')} if value {condition.holds(rng)}, "
+        f"Hold a {name}. The method {method} sets it to {yes.one(rng, name)} if {name} {condition.holds(rng)}, "
         f"otherwise {'to ' + said_no if no else 'leaves it'}, and returns it."
     )
     body = [
-        "def __init__(self, value: int) -> None:",
-        "    self.value = value",
+        f"def __init__(self, {name}: int) -> None:",
+        f"    self.{name} = {name}",
         "",
         f"def {method}(self) -> int:",
-        f"    if {condition.code('self.value')}:",
-        f"        self.value = {yes.code('self.value')}",
+        f"    if {condition.code(own)}:",
+        f"        {own} = {yes.code(own)}",
     ]
     if no:
-        body += ["    else:", f"        self.value = {no.code('self.value')}"]
-    body.append("    return self.value")
-    return Draft((Parameter("value", "int", "int"),), "", doc, tuple(body),
+        body += ["    else:", f"        {own} = {no.code(own)}"]
+    body.append(f"    return {own}")
+    return Draft((Parameter(name, "int", "int"),), "", doc, tuple(body),
                  (("counter", "meter", "dial", "machine", "tracker", "state"), yes.part.tags),
                  signature="class @f:", call=f"@f(@a).{method}()", camel=True)  # fmt: skip
 
@@ -256,8 +281,8 @@ FAMILIES: tuple[Family, ...] = (
     Family("validation", "checking a string", 2.2,
            (STR_CONDITIONS, STR_CONDITIONS, (Choice("and"), Choice("or")), (None, *STR_CONDITIONS)), _validation,
            _validation_allowed, none_share=(0, 0, 0, 0.75)),
-    Family("substitution", "replacing characters", 1.8, (CHAR_CONDITIONS, (MASKS, *CHAR_TO_CHAR)), _substitution,
-           lambda parts: not (getattr(parts[1], "parameter", "") and parts[0].parameter)),
+    Family("substitution", "replacing characters", 1.8, (CHAR_CONDITIONS, (None, *CHAR_CONDITIONS), (MASKS, *CHAR_TO_CHAR)), _substitution,
+           _substitution_allowed, none_share=(0, 0.5, 0)),
     Family("word substitution", "replacing words in a text", 1.6, (STR_CONDITIONS, STR_TO_STR), _word_substitution, _same_kind),
     Family("two strings", "comparing two strings", 1.6, (STR_CHANGES, RELATIONS), _two_strings),
     Family("formatting", "formatting with f-strings", 1.6, ((SEPARATORS,), (None, *STR_TO_STR), (None, *INT_CHANGES)), _formatting,

@@ -22,13 +22,26 @@ FAMILIES: tuple[Family, ...] = (
 )
 RESERVED_PER_MILLE = 50  # of the compositions: the drill's, never trained on
 NONE_SHARE = 0.4
-TESTS, CANDIDATES = 4, 9
+LONGEST_RESULT = 160  # characters of a literal that a reader can still check
 BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
 PLAIN_VERBS = (
     "solve", "compute", "process", "evaluate", "answer", "combine", "transform", "examine", "extract", "select", "pick",
     "gather", "reduce", "convert", "handle", "build", "find", "make", "derive", "produce", "work_out", "figure_out",
     "inspect", "summarize", "digest", "report", "run", "task", "helper", "scan", "collect", "prepare", "judge",
 )  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Thoroughness:
+    """How an exercise is tested."""
+
+    tests: int
+    candidates: int  # inputs of which the tests are chosen
+    mutants: bool  # refuse tests that pass a solution which leaves out a part
+
+
+QUICK = Thoroughness(tests=4, candidates=8, mutants=False)
+THOROUGH = Thoroughness(tests=8, candidates=30, mutants=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,21 +59,22 @@ def is_reserved(composition: str) -> bool:
     return int.from_bytes(digest, "big") % 1000 < RESERVED_PER_MILLE
 
 
-def exercise(seed: int, index: int, family: Family | None = None) -> Made:
-    """Exercise number `index` of the stream of `seed`: a function of its arguments alone, never reserved."""
-    return draw(Random(f"exercise {seed} {index}"), family, lambda key: not is_reserved(key))
+def exercise(family: Family, seed: int, name: str | None = None) -> Made:
+    """The exercise of a family that belongs to a seed: a function of its arguments alone, never of a reserved composition."""
+    return draw(Random(f"exercise {family.name} {seed}"), family, lambda key: not is_reserved(key), name=name)
 
 
-def draw(rng: Random, family: Family | None, wanted: Callable[[str], bool]) -> Made:
-    """The first exercise the generator draws whose composition is wanted and whose tests tell something."""
-    chosen = family or rng.choices(FAMILIES, [f.weight for f in FAMILIES])[0]
+def draw(
+    rng: Random, family: Family, wanted: Callable[[str], bool], thorough: Thoroughness = QUICK, name: str | None = None
+) -> Made:
+    """The first exercise of a family that the generator draws whose composition is wanted and whose tests tell something."""
     while True:
-        parts = draw_parts(chosen, rng)
-        key = chosen.key(parts)
+        parts = draw_parts(family, rng)
+        key = family.key(parts)
         if wanted(key):
-            made = realise(chosen, parts, rng)
+            made = realise(family, parts, rng, thorough, name)
             if made is not None:
-                return Made(chosen.name, key, made)
+                return Made(family.name, key, made)
 
 
 def draw_parts(family: Family, rng: Random) -> list[Any]:
@@ -79,7 +93,9 @@ def draw_parts(family: Family, rng: Random) -> list[Any]:
             return parts
 
 
-def realise(family: Family, parts: Sequence[Any], rng: Random) -> WrittenExercise | None:
+def realise(
+    family: Family, parts: Sequence[Any], rng: Random, thorough: Thoroughness = QUICK, name: str | None = None
+) -> WrittenExercise | None:
     """A composition with constants, wording and tests; None where its tests would tell nothing."""
     bound = [None if part is None else bind(part, family, rng) for part in parts]
     draft = family.build(bound, rng)
@@ -89,7 +105,21 @@ def realise(family: Family, parts: Sequence[Any], rng: Random) -> WrittenExercis
             if part.parameter.name in [parameter.name for parameter in parameters]:
                 return None  # two parameters of one name: another draw
             parameters.append(part.parameter)
-    name = name_of(draft, [parameter.name for parameter in parameters], rng)
+    name = name or name_of(draft, [parameter.name for parameter in parameters], rng)
+    prompt, solution = written(draft, parameters, name)
+    call = draft.call.replace("@f", name)
+    found = run_on_inputs(prompt + solution, call, parameters, hints_of(bound), rng, thorough.candidates)
+    tests = select_tests(found, thorough.tests)
+    if not tests:
+        return None
+    if thorough.mutants and survives(family, bound, name, call, tests):
+        return None
+    asserts = tuple(f"assert {expression} == {result}" for expression, result in tests)
+    return WrittenExercise(family.topic, name, prompt, solution, asserts)
+
+
+def written(draft: Draft, parameters: Sequence[Parameter], name: str) -> tuple[str, str]:
+    """The prompt and the solution of a draft under a name."""
     signature = (
         draft.signature.replace("@p", ", ".join(f"{p.name}: {p.annotation}" for p in parameters))
         .replace("@r", draft.returns)
@@ -97,12 +127,30 @@ def realise(family: Family, parts: Sequence[Any], rng: Random) -> WrittenExercis
     )
     imports = "".join(line + "\n" for line in draft.imports) + ("\n\n" if draft.imports else "")
     prompt = f'{imports}{signature}\n    """{draft.doc}"""\n'
-    solution = "".join(f"    {line}".rstrip().replace("@f", name) + "\n" for line in draft.body)
-    call = draft.call.replace("@f", name)
-    tests = make_tests(prompt + solution, call, parameters, hints_of(bound), rng)
-    if tests is None:
-        return None
-    return WrittenExercise(family.topic, name, prompt, solution, tests)
+    return prompt, "".join(f"    {line}".rstrip().replace("@f", name) + "\n" for line in draft.body)
+
+
+def survives(
+    family: Family, bound: Sequence[Bound | None], name: str, call: str, tests: Sequence[tuple[str, str]]
+) -> bool:
+    """Whether the tests pass a solution that leaves out one of the parts, so that they do not test it."""
+    for place, part in enumerate(bound):
+        if part is None or family.slots[place][0] is not None or part.parameter is not None:
+            continue
+        without = [None if other is part else other for other in bound]
+        if not family.allowed([None if other is None else other.part for other in without]):
+            continue
+        draft = family.build(without, Random(place))
+        extra = [other.parameter for other in without if other is not None and other.parameter is not None]
+        scope: dict[str, Any] = {}
+        exec(compile("".join(written(draft, [*draft.parameters, *extra], name)), "<mutant>", "exec"), scope)  # noqa: S102
+        try:
+            same = all(literal(eval(expression, scope)) == result for expression, result in tests)  # noqa: S307
+        except (AttributeError, TypeError, ValueError):  # a method of another name, a value of another type
+            same = False
+        if same:
+            return True
+    return False
 
 
 def bind(part: Any, family: Family, rng: Random) -> Bound:
@@ -147,10 +195,10 @@ def name_of(draft: Draft, taken: Sequence[str], rng: Random) -> str:
     return name
 
 
-def make_tests(
-    program: str, call: str, parameters: Sequence[Parameter], hints: Hints, rng: Random
-) -> tuple[str, ...] | None:
-    """Assert statements on diverse inputs, with results computed by running the program; None where they tell nothing.
+def run_on_inputs(
+    program: str, call: str, parameters: Sequence[Parameter], hints: Hints, rng: Random, count: int
+) -> list[tuple[str, str]]:
+    """Calls on diverse inputs and the literals they give; empty where the exercise is of no use.
 
     The program is the grammar's own text, so it runs in this process.
     """
@@ -158,12 +206,16 @@ def make_tests(
     exec(compile(program, "<grammar>", "exec"), scope)  # noqa: S102
     makers = [parameter.maker for parameter in parameters]
     found: list[tuple[str, str]] = []
-    for number in range(CANDIDATES):
+    idle = 0
+    for number in range(count):
         arguments = _arguments(parameters, makers, number, hints, rng)
         expression = call.replace("@a", ", ".join(map(literal, arguments)))
         result = literal(eval(expression, scope))  # noqa: S307
+        if len(result) > LONGEST_RESULT:
+            return []
         found.append((expression, result))
-    return select_tests(found)
+        idle += result == literal(arguments[0])
+    return [] if idle >= count - 1 else found  # idle: it gives back what it got
 
 
 def _arguments(
@@ -182,20 +234,28 @@ def _arguments(
     return tuple(rest)
 
 
-def select_tests(found: Sequence[tuple[str, str]]) -> tuple[str, ...] | None:
-    """Up to `TESTS` + 1 asserts with as many different results as there are; None where there are too few."""
+def select_tests(found: Sequence[tuple[str, str]], count: int) -> list[tuple[str, str]]:
+    """Up to `count` calls with as many different results as there are; none where there are too few to tell something."""
     results = {result for _, result in found}
-    truth = results <= {"True", "False"}
-    if len(results) < (2 if truth else 3):
-        return None
+    if len(results) < (2 if results <= {"True", "False"} else 3):
+        return []
     chosen: list[tuple[str, str]] = []
     for most in (1, 2, 3):
         for pair in found:
             seen = sum(1 for _, result in chosen if result == pair[1])
-            if seen < most and pair not in chosen and len(chosen) < TESTS + (found[0] in chosen):
+            if seen < most and pair not in chosen and len(chosen) < count:
                 chosen.append(pair)
-    chosen.sort(key=found.index)
-    return tuple(f"assert {call} == {result}" for call, result in chosen)
+    return sorted(chosen, key=found.index)
+
+
+def family_of(topic: str) -> Family | None:
+    """The family that teaches a topic."""
+    return _families_by_topic().get(topic)
+
+
+@cache
+def _families_by_topic() -> dict[str, Family]:
+    return {family.topic: family for family in FAMILIES}
 
 
 @cache

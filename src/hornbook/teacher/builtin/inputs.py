@@ -166,6 +166,7 @@ def _records(rng: Random, hints: Hints) -> list[dict[str, int]]:
 MAKERS: dict[str, Callable[[Random, Hints], object]] = {
     "int": _int,
     "count": lambda rng, hints: rng.choice((*range(2, 31), 36, 48, 105, 230, 604, 1234)),
+    "small_count": lambda rng, hints: rng.randint(2, 30),
     "small": lambda rng, hints: rng.randint(1, 6),
     "larger": lambda rng, hints: rng.randint(7, 24),
     "times": _times,

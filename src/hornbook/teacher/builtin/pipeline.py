@@ -18,7 +18,7 @@ SINGULAR = {
     "integers": "integer", "readings": "reading", "words": "word", "names": "name", "tags": "tag", "labels": "label",
     "cities": "city", "colors": "color", "fruits": "fruit", "titles": "title", "animals": "animal", "prices": "price",
     "temperatures": "temperature", "rates": "rate", "distances": "distance", "keys": "key", "codes": "code",
-    "votes": "vote", "orders": "order", "days": "day", "plants": "plant", "tools": "tool",
+    "results": "result", "votes": "vote", "orders": "order", "days": "day", "plants": "plant", "tools": "tool",
 }  # fmt: skip
 
 
@@ -42,6 +42,7 @@ class Source:
     plural: str = "@p"  # the noun; `@p` where the parameter's name is one
     tail: str = ""  # of the noun: `of n`
     singular: str = ""  # only where `plural` is not `@p`
+    opening: str = ""  # a sentence that says what is taken first
     clauses: str = ""  # the for clauses where they are not just `@x in items`
     guard: str = ""  # a condition that makes the item one of the source
     setup: tuple[str, ...] = ()
@@ -164,7 +165,7 @@ def source_body(
     bare = not (change or test or origin.clauses)
     marks = {
         "@g": items if bare else generator,
-        "@h": items if bare else f"({generator})",
+        "@h": items if bare else f"[{generator}]",
         "@l": (items if origin.listed else f"list({items})") if bare else f"[{generator}]",
         "@s": f"set({items})" if bare else f"{{{generator}}}",
         "@f": clauses,
@@ -221,7 +222,8 @@ def source_doc(
         "@w": condition.holds(rng) if condition else "",
         "@y": change.by() if change else "",
     }
-    return _mark(finish.fill(rng.choice(finish.part.frames)), marks)
+    opening = place(origin.opening) + " " if origin.opening else ""
+    return opening + _mark(finish.fill(rng.choice(finish.part.frames)), marks)
 
 
 def _mark(template: str, marks: dict[str, str]) -> str:

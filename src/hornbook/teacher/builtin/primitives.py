@@ -105,7 +105,7 @@ INT_CONDITIONS = (
               after=("ending in @k", "whose last digit is @k"), domain=_each(*range(0, 10)), tags=("ending", "last_digit"),
               parameter="digit", hint="ends"),
     Condition("other_than", "int", "@x != @k", ("is not equal to @k", "differs from @k"),
-              after=("other than @k", "different from @k", "not equal to @k"), domain=LIMITS, tags=("other", "without"),
+              after=("different from @k", "not equal to @k"), domain=LIMITS, tags=("other", "without"),
               parameter="banned"),
 )  # fmt: skip
 
@@ -180,12 +180,12 @@ CHAR_CONDITIONS = (
     Condition("c_lower", "char", "@x.islower()", ("is a lowercase letter",), head=("lowercase letters",),
               tags=("lower",), hint="case"),
     Condition("not_space", "char", '@x != " "', ("is not a space",), head=("non-space characters",),
-              after=("other than spaces",), tags=("non_space",)),
+              tags=("non_space",)),
     Condition("in_set", "char", "@x in @k", ("is one of @k",), after=("found in @k", "that occur in @k"),
               domain=ALPHABETS, tags=("chosen", "allowed"), parameter="allowed"),
     Condition("not_in_set", "char", "@x not in @k", ("is not one of @k",), after=("not found in @k",),
               domain=ALPHABETS, tags=("remaining", "not_in"), parameter="banned"),
-    Condition("c_other", "char", "@x != @k", ("is not @k",), after=("other than @k", "different from @k"),
+    Condition("c_other", "char", "@x != @k", ("is not @k",), after=("different from @k",),
               domain=LETTERS, tags=("other", "without"), parameter="letter"),
     Condition("c_equal", "char", "@x == @k", ("is @k",), after=("equal to @k",), domain=LETTERS, tags=("equal", "matching"),
               parameter="letter"),

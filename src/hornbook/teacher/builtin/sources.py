@@ -7,10 +7,10 @@ INTS = ("numbers", "values", "scores", "ages", "sizes", "points", "heights", "le
         "integers", "readings", "steps")  # fmt: skip
 WORDS = ("words", "names", "tags", "labels", "cities", "colors", "fruits", "titles", "animals", "tools", "plants")
 FLOATS = ("prices", "temperatures", "rates", "distances", "amounts", "values")
-TEXTS = ("text", "sentence", "line", "message", "phrase", "note")
+TEXTS = ("text", "sentence", "line", "message", "phrase", "note", "letter", "quote", "entry", "caption")
 DICTS = ("stock", "table", "data", "counts", "prices", "inventory", "ledger")
-COUNTS = ("n", "number", "num")
-MATRICES = ("matrix", "grid", "table", "rows")
+COUNTS = ("n", "number", "num", "value", "size")
+MATRICES = ("matrix", "grid", "table", "board", "sheet", "rows")
 
 INT_LIST = Slot("list[int]", INTS, "ints")
 WORD_LIST = Slot("list[str]", WORDS, "words")
@@ -19,6 +19,7 @@ TEXT = Slot("str", TEXTS, "text")
 MATRIX = Slot("list[list[int]]", MATRICES, "matrix")
 SQUARE = Slot("list[list[int]]", MATRICES, "square_matrix")
 COUNT = Slot("int", COUNTS, "count")
+SMALL_COUNT = Slot("int", COUNTS, "small_count")
 STOCK = Slot("dict[str, int]", DICTS, "stock")
 PAIRS = Slot("list[tuple[str, int]]", ("pairs", "records", "entries", "results"), "pairs")
 
@@ -68,19 +69,19 @@ FAMILIES: tuple[Family, ...] = (
                without=DIGITS, tags=("digits",)),
     ]),
     pipelines("ranges", "counting with range", 2.4, [
-        Source("to_n", "int", (COUNT,), "range(1, @p + 1)", "numbers", "from 1 to @p", "number", listed=False, derived=True,
+        Source("to_n", "int", (SMALL_COUNT,), "range(1, @p + 1)", "numbers", "from 1 to @p", "number", listed=False, derived=True,
                without=UNSIGNED, tags=("up_to", "range")),
-        Source("below_n", "int", (COUNT,), "range(@p)", "numbers", "from 0 up to but not including @p", "number",
+        Source("below_n", "int", (SMALL_COUNT,), "range(@p)", "numbers", "from 0 up to but not including @p", "number",
                listed=False, derived=True, without=UNSIGNED, tags=("below", "range")),
         Source("a_to_b", "int", (Slot("int", ("a", "start", "low"), "small"), Slot("int", ("b", "stop", "high"), "larger")),
                "range(@p, @q + 1)", "numbers", "from @p to @q", "number", listed=False, derived=True, without=UNSIGNED,
                tags=("between", "range")),
     ]),
     pipelines("divisors", "divisors and primes", 1.8, [
-        Source("divisors", "int", (COUNT,), "range(1, @p + 1)", "divisors", "of @p", "divisor",
+        Source("divisors", "int", (SMALL_COUNT,), "range(1, @p + 1)", "divisors", "of @p", "divisor",
                clauses="@x in range(1, @p + 1)", guard="@p % @x == 0", listed=False, derived=True, without=UNSIGNED,
                tags=("divisors", "factors")),
-        Source("primes", "int", (COUNT,), "range(2, @p + 1)", "primes", "up to @p", "prime",
+        Source("primes", "int", (SMALL_COUNT,), "range(2, @p + 1)", "primes", "up to @p", "prime",
                clauses="@x in range(2, @p + 1)", guard="all(@x % d for d in range(2, @x))", listed=False, derived=True,
                without=(*UNSIGNED, "prime", "even", "multiple", "not_multiple"), tags=("primes",)),
     ]),
@@ -130,15 +131,14 @@ FAMILIES: tuple[Family, ...] = (
         Source("lines", "str", (TEXT,), "@p.splitlines()", "lines", "of @p", "line", derived=True, tags=("lines",), hint="lines"),
     ], unit="character"),
     pipelines("slices", "slicing lists", 2.4, [
-        Source("skip", "int", (INT_LIST,), "@p[@k:]", "@p", "after the first @k", derived=True, domain=FIRST, tags=("after",)),
-        Source("take", "int", (INT_LIST,), "@p[:@k]", "@p", "among the first @k", derived=True, domain=FIRST,
-               tags=("leading",)),
-        Source("tail", "int", (INT_LIST,), "@p[-@k:]", "@p", "among the last @k", derived=True, domain=FIRST,
+        Source("skip", "int", (INT_LIST,), "@p[@k:]", "@p", "from index @k on", derived=True, domain=FIRST, tags=("after",)),
+        Source("take", "int", (INT_LIST,), "@p[:@k]", "@p", "before index @k", derived=True, domain=FIRST, tags=("leading",)),
+        Source("tail", "int", (INT_LIST,), "@p[-@k:]", "@p", "in the last @k places", derived=True, domain=FIRST,
                tags=("trailing",)),
         Source("even_places", "int", (INT_LIST,), "@p[::2]", "@p", "at even indexes", derived=True, tags=("even_places",)),
         Source("odd_places", "int", (INT_LIST,), "@p[1::2]", "@p", "at odd indexes", derived=True, tags=("odd_places",)),
-        Source("inner", "int", (INT_LIST,), "@p[1:-1]", "@p", "between the first and the last", derived=True,
-               tags=("inner",)),
+        Source("inner", "int", (INT_LIST,), "@p[1:-1]", "results", opening="Leave out the first and the last of @p.",
+               derived=True, tags=("inner",)),
     ]),
     pipelines("differences", "neighbours in a list", 1.4, [
         Source("gaps", "int", (INT_LIST,), "gaps", "differences", "between neighbours in @p", "difference",
@@ -172,11 +172,11 @@ FAMILIES: tuple[Family, ...] = (
                "ends", "of @p", "end", clauses="_, @x in @p", derived=True, tags=("ends",)),
     ]),
     pipelines("ordering", "the smallest and the largest of a list", 1.4, [
-        Source("k_smallest", "int", (INT_LIST,), "sorted(@p)[:@k]", "@k smallest", "of @p", "one of the @k smallest",
+        Source("k_smallest", "int", (INT_LIST,), "sorted(@p)[:@k]", "results", opening="Take the @k smallest of @p in ascending order.",
                derived=True, domain=FIRST, tags=("smallest",)),
-        Source("k_largest", "int", (INT_LIST,), "sorted(@p, reverse=True)[:@k]", "@k largest", "of @p",
-               "one of the @k largest", derived=True, domain=FIRST, tags=("largest",)),
-    ], without=("sorted", "descending", "smallest_k", "largest_k", "any", "all", "none")),
+        Source("k_largest", "int", (INT_LIST,), "sorted(@p, reverse=True)[:@k]", "results",
+               opening="Take the @k largest of @p in descending order.", derived=True, domain=FIRST, tags=("largest",)),
+    ], without=("sorted", "descending", "smallest_k", "largest_k")),
     pipelines("unique", "removing repeated items", 1.4, [
         Source("unique", "int", (INT_LIST,), "dict.fromkeys(@p)", "different values", "in @p", "different value",
                listed=False, derived=True, tags=("unique",)),

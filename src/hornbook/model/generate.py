@@ -1,0 +1,140 @@
+"""Completions of ragged prompts in one batch with a KV cache, greedy or sampled; whole or as a stream."""
+
+import codecs
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from hornbook.errors import UserError
+from hornbook.model.transformer import END_OF_TEXT_ID, Phi
+from hornbook.model.vocabulary import token_bytes
+
+COMPACT_BELOW = 0.75  # share of rows still under way below which the cache is copied without the finished ones
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How the next token is drawn: temperature 0 is greedy; `top_p` keeps the most probable tokens of that mass."""
+
+    max_new_tokens: int
+    temperature: float = 0.0
+    top_p: float = 1.0
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a model wrote after a prompt."""
+
+    text: str  # as generated: where a stop string ended it, that string is still in it
+    tokens: int
+    finish: Literal["end of text", "stop string", "length"]
+    prompt_tokens_cut: int  # at the prompt's left, where prompt and completion do not fit the context
+
+
+def generate(
+    model: Phi, tokenizer: Tokenizer, prompts: Sequence[str], stops: Sequence[str], sampling: Sampling
+) -> list[Generated]:
+    """A completion of each prompt, which ends at end-of-text, at the first of `stops`, or after `max_new_tokens`.
+
+    A prompt is read after end-of-text, as a document is in training. Trailing white space must be cut from prompts
+    first. A completion depends on the other prompts of the batch by rounding only.
+    """
+    pieces, stop_bytes = token_bytes(tokenizer), [stop.encode() for stop in stops]
+    encoded = [_fit(model, tokenizer, prompt, sampling.max_new_tokens) for prompt in prompts]
+    finishes: list[Literal["end of text", "stop string", "length"]] = ["length"] * len(prompts)
+    written, counts = [bytearray() for _ in prompts], [0] * len(prompts)
+    alive = [True] * len(prompts)
+    for step in _decode(model, [tokens for tokens, _ in encoded], sampling, alive):
+        for row, token in step:
+            counts[row] += 1
+            written[row] += pieces[token]
+            if token == END_OF_TEXT_ID:
+                alive[row], finishes[row] = False, "end of text"
+            elif _holds_stop(written[row], len(pieces[token]), stop_bytes):
+                alive[row], finishes[row] = False, "stop string"
+    return [
+        Generated(written[row].decode("utf-8", "replace"), counts[row], finishes[row], encoded[row][1])
+        for row in range(len(prompts))
+    ]
+
+
+def generate_batch(
+    model: Phi, tokenizer: Tokenizer, prompts: Sequence[str], max_new_tokens: int, stops: Sequence[str]
+) -> list[str]:
+    """The texts of greedy completions."""
+    return [done.text for done in generate(model, tokenizer, prompts, stops, Sampling(max_new_tokens))]
+
+
+def stream(model: Phi, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> Iterator[str]:
+    """The completion of one prompt piece by piece, as characters become whole, until end-of-text or the length."""
+    pieces = token_bytes(tokenizer)
+    tokens, _ = _fit(model, tokenizer, prompt, sampling.max_new_tokens)
+    decoder = codecs.getincrementaldecoder("utf-8")("replace")
+    for ((_, token),) in _decode(model, [tokens], sampling, [True]):
+        if token == END_OF_TEXT_ID:
+            break
+        if text := decoder.decode(pieces[token]):
+            yield text
+    if rest := decoder.decode(b"", final=True):
+        yield rest
+
+
+def _fit(model: Phi, tokenizer: Tokenizer, prompt: str, max_new_tokens: int) -> tuple[list[int], int]:
+    """End-of-text and the prompt's last tokens that leave room in the context, and how many were cut."""
+    room = model.context - max_new_tokens
+    if room < 1:
+        raise UserError(f"max_new_tokens is {max_new_tokens}, the model's context {model.context}: ask for fewer")
+    tokens = [END_OF_TEXT_ID, *tokenizer.encode(prompt, add_special_tokens=False).ids]
+    return tokens[-room:], max(0, len(tokens) - room)
+
+
+def _holds_stop(written: bytearray, new: int, stops: Sequence[bytes]) -> bool:
+    """Whether a stop string ends in the last `new` bytes."""
+    return any(written.find(stop, max(0, len(written) - new - len(stop) + 1)) >= 0 for stop in stops)
+
+
+@torch.inference_mode()
+def _decode(
+    model: Phi, prompts: Sequence[Sequence[int]], sampling: Sampling, alive: Sequence[bool]
+) -> Iterator[list[tuple[int, int]]]:
+    """The next (row, token) of all rows under way, again and again. The caller clears `alive` of finished rows."""
+    if not prompts:
+        return
+    device = model.lm_head.weight.device
+    lengths, longest = torch.tensor([len(prompt) for prompt in prompts]), max(map(len, prompts))
+    tokens = torch.full((len(prompts), longest), END_OF_TEXT_ID)
+    for row, prompt in enumerate(prompts):
+        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
+    cache = model.new_cache(lengths.to(device), longest, longest + sampling.max_new_tokens)
+    rows = list(range(len(prompts)))  # of the batch: finished rows run along until the cache is copied without them
+    # A generator for each row, so that a row's draws do not depend on how many others are under way
+    generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + row) for row in rows]
+    tokens = tokens.to(device)
+    for left in range(sampling.max_new_tokens, 0, -1):
+        chosen = _choose(model.extend(tokens, cache), sampling, [generators[row] for row in rows])
+        yield [(row, token) for row, token in zip(rows, chosen.tolist(), strict=True) if alive[row]]
+        under_way = [place for place, row in enumerate(rows) if alive[row]]
+        if not under_way or left == 1:
+            return
+        if len(under_way) < COMPACT_BELOW * len(rows):
+            places = torch.tensor(under_way, device=device)
+            cache, chosen, rows = cache.keep(places), chosen[places], [rows[place] for place in under_way]
+        tokens = chosen[:, None]
+
+
+def _choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
+    """The next token of each row: logits (B, V) to (B,)."""
+    if sampling.temperature == 0.0:
+        return logits.argmax(dim=-1)
+    ranked, order = (logits.float() / sampling.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
+    mass = ranked.cumsum(dim=-1)
+    ranked = ranked.masked_fill(mass - ranked >= sampling.top_p, 0.0)  # the token that crosses `top_p` is kept
+    mass = ranked.cumsum(dim=-1)
+    draws = torch.cat([torch.rand(1, generator=generator) for generator in generators]).to(logits.device)
+    places = torch.searchsorted(mass, (draws * mass[:, -1])[:, None], right=True).clamp(max=logits.shape[-1] - 1)
+    return order.gather(1, places)[:, 0]
