@@ -59,7 +59,9 @@ def _daft() -> tuple[str, str]:
 
 
 def _sandbox() -> tuple[str, str]:
-    from hornbook.sandbox.run import Limits, Program, run_programs
+    from hornbook.sandbox.execute import run_programs
+    from hornbook.sandbox.probe import choose_backend
+    from hornbook.sandbox.programs import Program, generous_limits
 
     programs = [
         Program("right", "def f():\n    return 4\n", ("assert f() == 4",)),
@@ -68,11 +70,12 @@ def _sandbox() -> tuple[str, str]:
         Program("reading", "text = open('/etc/passwd').read()\n", ("assert text",)),
         Program("calling", "import socket\nsocket.create_connection(('127.0.0.1', 1), 1)\n", ("pass",)),
     ]
-    verdicts = {v.id: v.outcome for v in run_programs(programs, Limits(cpu_seconds=2.0, memory_mb=256), 1)}
+    backend = choose_backend()
+    verdicts = {v.id: v.outcome for v in run_programs(programs, generous_limits(2.0, 256), 1, backend)}
     escaped = [name for name, outcome in verdicts.items() if name != "right" and outcome == "passed"]
     if escaped or verdicts["right"] != "passed":
         return "broken", f"the sandbox gave {verdicts}"
-    return "works", "a right program passes; a wrong, a leaving, a reading and a calling one do not"
+    return "works", f"{backend.name}: a right program passes; a wrong, a leaving, a reading and a calling one do not"
 
 
 def _training() -> tuple[str, str]:

@@ -98,7 +98,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
     trained: dict[str, Step] = {}
     for name in _start_order(recipe):
         train = recipe.models[name]
-        inputs = {part: packed[part] for part, share in train.mixture.items() if share > 0}
+        inputs: dict[str, Step] = {part: packed[part] for part, share in train.mixture.items() if share > 0}
         inputs["tokenizer"] = tokenizer
         if train.start != "scratch":
             inputs["start"] = trained[train.start]

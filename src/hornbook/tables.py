@@ -93,7 +93,7 @@ class TableWriter(Generic[R]):
             finally:
                 (self._lines if self.path.suffix == ".jsonl" else self._parquet).close()
             if kind is None:
-                os.replace(self._partial, self.path)
+                self._partial.replace(self.path)
         finally:  # a row that cannot be encoded, or a full disk, may show only here
             self._partial.unlink(missing_ok=True)
 

@@ -3,6 +3,7 @@
 import json
 import os
 import time
+from pathlib import Path
 
 import pytest
 
@@ -77,7 +78,7 @@ def test_the_cache_is_used_and_a_young_file_is_not_trusted(folder, tmp_path):
     write(folder / "young.py", "one", time.time())
     first = fingerprint_sources(config_of(folder), cache)
     remembered = json.loads(cache.read_text())
-    assert sorted(os.path.basename(path) for path in remembered) == ["a.py", "b.py", "c.txt"]
+    assert sorted(Path(path).name for path in remembered) == ["a.py", "b.py", "c.txt"]
     (folder / "young.py").write_text("two")  # same size, perhaps the same clock tick
     assert fingerprint_sources(config_of(folder), cache) != first
     path = str(folder / "a.py")
@@ -98,7 +99,7 @@ def test_a_cache_that_is_none_is_replaced(folder, tmp_path, content):
 
 def test_an_unreadable_file_is_part_of_it(folder, tmp_path):
     before = fingerprint_sources(config_of(folder), tmp_path / "cache.json")
-    os.symlink(folder / "nowhere", folder / "broken.py")
+    (folder / "broken.py").symlink_to(folder / "nowhere")
     assert fingerprint_sources(config_of(folder), tmp_path / "cache.json") != before
 
 

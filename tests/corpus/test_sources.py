@@ -74,7 +74,7 @@ def test_every_planted_fault_has_its_reason(tmp_path):
         "__pycache__/x.py": "z = 1\n",
     }
     folder = write_files(tmp_path / "in", files)
-    os.symlink(folder / "nowhere", folder / "broken.py")
+    (folder / "broken.py").symlink_to(folder / "nowhere")
     _, documents, _, dropped = run(corpus_of(folder), tmp_path / "out")
     assert {json.loads(row.meta)["path"]: row.text for row in documents} == {
         "a.py": "x = 1\n",
@@ -261,6 +261,4 @@ def test_installed_code_is_listed_by_package_without_ourselves():
     assert len(source_of) == len(files)
     assert all(file.path.suffix == ".py" and "__pycache__" not in file.path.parts for file in files)
     assert "hornbook" not in set(source_of.values())
-    assert not [
-        name for name in source_of if name.startswith("__editable__") or name.startswith("stdlib/site-packages")
-    ]
+    assert not [name for name in source_of if name.startswith(("__editable__", "stdlib/site-packages"))]

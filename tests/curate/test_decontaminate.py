@@ -19,8 +19,8 @@ from hornbook.tables import read_rows, write_rows
 
 CLOSEST = Problem(
     "Small/0",
-    'def closest_pair(numbers, threshold):\n    """Tell whether any two numbers of the list are closer to each other than '
-    'the given threshold allows.\n\n    >>> closest_pair([1.0, 2.0], 0.5)\n    False\n    """\n',
+    'def closest_pair(numbers, threshold):\n    """Tell whether any two numbers of the list are closer to each other '
+    'than the given threshold allows.\n\n    >>> closest_pair([1.0, 2.0], 0.5)\n    False\n    """\n',
     "closest_pair",
     "    ordered = sorted(numbers)\n    for left, right in zip(ordered, ordered[1:]):\n"
     "        if right - left < threshold:\n            return True\n    return False\n",
@@ -100,7 +100,7 @@ def test_documents_with_a_piece_of_a_problem_leave(tmp_path, row_type):
         "hidden": "x = 1\n# " + "  ,\n# ".join(words).upper(),
         "whole short statement": "# write a FUNCTION to count: the vowels of a word\ndef f(): ...",
         "part of the short statement": "# write a function to count the vowels of a sentence",
-        "reference": "for left, right in zip(ordered, ordered[1:]):\n    if right - left < threshold:\n        return True",
+        "reference": "for left, right in zip(ordered, ordered[1:]):\n  if right - left < threshold:\n    return True",
         "drill": "Return the list of the squares of the numbers that are even, in the order of arrival",
         "innocent": "def f(numbers):\n    return closest(numbers)",
     }
@@ -213,7 +213,7 @@ def test_a_set_that_is_not_here_is_said_to_be_unavailable(tmp_path, capsys):
 @pytest.mark.parametrize("row_type", [Document, ScoredDocument, Exercise])
 def test_canaries_are_planted_and_never_written(tmp_path, row_type):
     result, _ = run(tmp_path, [], row_type)
-    assert result.facts["canaries"] == {"planted": 5, "caught": 4, "innocent_kept": 1}
+    assert result.facts["canaries"] == {"planted": 4, "caught": 4, "innocent_kept": 1}
     assert result.counts.read == 0
 
 

@@ -6,7 +6,6 @@ from functools import cache
 
 import pytest
 
-from hornbook.curate import dedup
 from hornbook.curate.dedup import UNIQUE_CANARY, Cluster, dedup_documents
 from hornbook.recipe import DedupConfig, DedupStep, MachineConfig
 from hornbook.records import Document, Dropped, Exercise, ScoredDocument, content_id
@@ -194,7 +193,7 @@ def test_same_bytes_whatever_the_workers_and_the_same_rows_in_any_order(tmp_path
 def test_canaries_are_planted_and_never_written(tmp_path):
     rows = [document(text) for text in families(seed=13, count=5)]
     result, kept, dropped, clusters = run(step(), tmp_path, rows, Document)
-    assert result.facts["canaries"] == {"planted": 10, "copies_caught": 9, "unique_kept": 1}
+    assert result.facts["canaries"] == {"planted": 9, "caught": 9, "innocent_kept": 1}
     ids = {row.id for row in rows}
     assert {row.id for row in kept + dropped} == ids
     assert {c.id for c in clusters} <= ids
@@ -216,7 +215,7 @@ def test_a_copy_of_a_row_that_is_itself_dropped_is_caught(tmp_path):
 
 def test_bands_that_catch_nothing_stop_the_run(tmp_path):
     rows = [document(text) for text in families(seed=19, count=5)]
-    with pytest.raises(RuntimeError, match="a planted copy of row .* was not caught"):
+    with pytest.raises(RuntimeError, match=r"a planted copy of row .* was not caught"):
         run(step(bands=1, rows=400), tmp_path, rows, Document)
 
 
@@ -230,7 +229,7 @@ def test_a_threshold_of_one_still_has_canaries(tmp_path):
     rows = [document(text) for text in families(seed=23, count=5)]
     rows.append(document(rows[0].text.replace(" ", "   ")))
     result, _, dropped, _ = run(step(threshold=1.0), tmp_path, rows, Document)
-    assert result.facts["canaries"]["copies_caught"] == 3
+    assert result.facts["canaries"]["caught"] == 3
     assert len(dropped) == 1
 
 
@@ -241,18 +240,3 @@ def test_hundreds_of_copies_make_one_cluster(tmp_path):
     assert [row.id for row in kept] == [min(row.id for row in rows)]
     assert len(dropped) == 599
     assert (result.facts["clusters"], result.facts["largest_cluster"]) == (1, 600)
-
-
-def test_words_are_split_as_the_reference_splits_them():
-    assert dedup.WORD.findall("if x[1]==\n\t_y2: z('ß')") == [
-        "if",
-        "x",
-        "[",
-        "1",
-        "]",
-        "=",
-        "=",
-        "_y2",
-        ":",
-        "z",
-    ] + list("('") + ["ß"] + list("')")

@@ -95,10 +95,10 @@ def test_equal_scores_are_cut_by_id(tmp_path: Path) -> None:
 
 def test_the_canaries_are_told_with_their_scores(tmp_path: Path, scored: Path, classifier: Path) -> None:
     facts = run(scored, classifier, tmp_path, share=0.2).facts
-    assert [(row["name"], row["must"]) for row in facts["canaries"]] == [
+    assert [(row["name"], row["must"]) for row in facts["canary_scores"]] == [
         (name, "keep" if wanted else "drop") for name, (_, wanted) in canaries().items()
     ]
-    for row in facts["canaries"]:
+    for row in facts["canary_scores"]:
         assert (row["score"] >= facts["cut"]) == (row["must"] == "keep")
 
 

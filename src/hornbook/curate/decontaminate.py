@@ -167,9 +167,9 @@ def build_index(problems: Testsets, n: int, row_type: type[Row]) -> TestIndex:
 
 
 def statement_of(problem: Problem) -> str:
-    """What a problem asks for: the docstrings of its prompt, or the prompt where it has none."""
-    tree = _program_of(problem)
-    return (docstrings_of((tree, *definitions_of(tree))) if tree is not None else "") or problem.prompt
+    """What a problem asks for: the docstrings of its prompt and its entry point, or the prompt where there are none."""
+    tree, entry = _program_of(problem), reference_of(problem)
+    return docstrings_of(node for node in (tree, entry) if node is not None) or problem.prompt
 
 
 def description_of(problem: Problem) -> str:
@@ -339,7 +339,7 @@ def _check_canaries(index: TestIndex, problems: Testsets, n: int, row_type: type
             raise RuntimeError(f"decontaminate: a planted piece of {overlap} was taken for one of {finding.detail}")
         if finding is not None and not overlap and not program:
             raise RuntimeError(f"decontaminate: planted innocent code was taken for {finding.detail}")
-    return {"planted": len(expected), "caught": len(expected) - 1, "innocent_kept": 1}
+    return {"planted": len(expected) - 1, "caught": len(expected) - 1, "innocent_kept": 1}
 
 
 def _planted(row_type: type[Row], code: str) -> Row:

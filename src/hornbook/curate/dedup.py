@@ -303,6 +303,6 @@ def _write(table: RowTable, near: dict[int, _Near], canaries: list[_Canary], wor
     facts = {
         "clusters": len(sizes),
         "largest_cluster": max(sizes.values(), default=0),
-        "canaries": {"planted": len(canaries), "copies_caught": copies, "unique_kept": len(canaries) - copies},
+        "canaries": {"planted": copies, "caught": copies, "innocent_kept": len(canaries) - copies},
     }
     return Result(Counts(read, kept.rows, {"near duplicate": dropped.rows} if dropped.rows else {}), facts)

@@ -58,12 +58,15 @@ def filter_documents(config: FilterStep, inputs: Inputs, work: Workspace) -> Res
             bar.advance()
     text = json.dumps(samples.drawn(), indent=1, ensure_ascii=False) + "\n"
     (work.directory / "samples.json").write_bytes(text.encode("utf-8", "backslashreplace"))
+    # Where everything is kept there is no cut to catch anything.
+    junk = sum(row["must"] == "drop" for row in checked) if config.filter.keep_share < 1 else 0
     facts = {
         "cut": round(-cut[0], 6),
         "kept_share": round(kept / total, 6),
         "scores": histogram,
         "sources": {source: by_source[source] for source in sorted(by_source)},
-        "canaries": checked,
+        "canaries": {"planted": junk, "caught": junk, "innocent_kept": 1},
+        "canary_scores": checked,
     }
     return Result(Counts(total, kept, {REASON: total - kept}), facts)
 

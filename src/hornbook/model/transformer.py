@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
@@ -323,7 +324,7 @@ def load_model(directory: Path, dropout: float = 0.0) -> Phi:
     model = Phi(config, vocab_size, context, dropout)
     try:
         model.load_state_dict(load_file(directory / WEIGHTS))
-    except (OSError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
         raise UserError(f"{directory / WEIGHTS}: not the weights of its {CONFIG} ({_line(error)})") from error
     return model.eval()
 

@@ -207,10 +207,6 @@ def canary_counts(step: StepRecord) -> tuple[int, int] | None:
             return None
         case {"planted": int(planted), "caught": int(caught)}:
             return planted, caught
-        case {"planted": int(planted)} | int(planted):
-            return planted, planted  # a step that does not catch them all never finishes
-        case list(planted):
-            return len(planted), len(planted)
         case other:
             raise ValueError(f"{step.name}: canaries of an unknown form: {other!r}")
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 
@@ -68,7 +69,7 @@ def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Op
             moments = {moment: tensors.pop(f"{moment}.{name}").to(parameter.device) for moment in MOMENTS}
             step = torch.tensor(float(position.step), dtype=torch.float32, device=parameter.device)
             optimizer.state[parameter] = {"step": step, **moments}
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise UserError(
             f"{pointer_path}: not a checkpoint of this model ({' '.join(str(error).split())}); {mend}"
         ) from error
