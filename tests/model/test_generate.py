@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from hornbook.errors import UserError
 from hornbook.model.generate import Sampling, generate, stream
 from hornbook.model.transformer import Phi

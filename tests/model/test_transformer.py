@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+
 from hornbook.errors import UserError
 from hornbook.model.transformer import Phi, explicit_attention, gelu_tanh, load_model, parameter_count, rotate
 from hornbook.model.transformer import rotary_tables as tables

@@ -4,6 +4,9 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from hornbook.errors import UserError
 from hornbook.model.vocabulary import load_tokenizer
 from hornbook.recipe import MachineConfig, PackConfig, PackStep
@@ -14,8 +17,6 @@ from hornbook.tables import read_rows, write_rows
 from hornbook.tokens.mix import Mixture
 from hornbook.tokens.pack import Packed, open_packed, pack_set
 from hornbook.tokens.tokenizer import train_bpe
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TEXTS = [f"def f{number}(x):\n    return x * {number}\n" * (1 + number % 5) for number in range(300)]
 

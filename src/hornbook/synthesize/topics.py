@@ -4,7 +4,8 @@ from itertools import accumulate
 from random import Random
 
 from hornbook.teacher.builtin.grammar import FAMILIES, reach
-from hornbook.teacher.builtin.textbook import AUDIENCES, STYLES
+from hornbook.teacher.builtin.lessons import AUDIENCES
+from hornbook.teacher.builtin.textbook import STYLES
 from hornbook.teacher.request import ExerciseRequest, TextbookRequest
 
 SEEDS = 1 << 32  # request numbers below this one never meet those of another seed of the run
@@ -17,13 +18,13 @@ _TEXTBOOK_WEIGHTS = tuple(accumulate(family.weight**0.5 for family in FAMILIES))
 
 def exercise_request(seed: int, number: int) -> ExerciseRequest:
     """Request `number` of the stream of `seed`."""
-    rng = Random(f"exercise topic {seed} {number}")
+    rng = Random(f"exercise topic {seed} {number}")  # noqa: S311 (no secret)
     return ExerciseRequest(rng.choices(TOPICS, cum_weights=_EXERCISE_WEIGHTS)[0], seed * SEEDS + number)
 
 
 def textbook_request(seed: int, number: int) -> TextbookRequest:
     """Request `number` of the stream of `seed`: topic × audience × style (phi-1, section 2.2)."""
-    rng = Random(f"textbook topic {seed} {number}")
+    rng = Random(f"textbook topic {seed} {number}")  # noqa: S311 (no secret)
     topic = rng.choices(TOPICS, cum_weights=_TEXTBOOK_WEIGHTS)[0]
     return TextbookRequest(topic, rng.choice(tuple(AUDIENCES)), rng.choice(STYLES), seed * SEEDS + number)
 

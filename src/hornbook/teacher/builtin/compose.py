@@ -171,11 +171,18 @@ def noun_phrase(condition: Bound | None, plural: str, tail: str, rng: Random) ->
     return condition.fill(" ".join(phrase.split()))
 
 
-def sentence(text: str) -> str:
-    """The text with a capital letter and a full stop."""
-    return text[0].upper() + text[1:] + "."
+def say(template: str, items: str, mark: str = "@n") -> str:
+    """The template with the items in it; a clause such as `, each doubled` is closed by a comma before the text goes on."""
+    if ", each " in items:
+        template = template.replace(f"{mark} ", f"{mark}, ")
+    return template.replace(mark, items)
 
 
 def type_of(kind: str) -> str:
     """The Python type of items of a kind."""
     return "str" if kind == "char" else kind
+
+
+def tags_of(*parts: Bound | None) -> tuple[tuple[str, ...], ...]:
+    """The pieces of a name that the parts offer."""
+    return tuple(part.part.tags for part in parts if part is not None)

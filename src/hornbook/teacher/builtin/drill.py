@@ -22,14 +22,18 @@ def build_drill() -> tuple[Problem, ...]:
     shares = family_shares()
     used: set[str] = set()
     problems = []
+
+    def wanted(composition: str) -> bool:
+        return is_reserved(composition) and composition not in used
+
     for place, name in enumerate(sorted(shares)):
         family = next(family for family in FAMILIES if family.name == name)
-        rng = Random(f"drill {SEED} {place} {name}")
+        rng = Random(f"drill {SEED} {place} {name}")  # noqa: S311 (no secret)
         for _ in range(shares[name]):
-            made = draw(rng, family, lambda key: is_reserved(key) and key not in used, THOROUGH)
+            made = draw(rng, family, wanted, THOROUGH)
             used.add(made.composition)
             problems.append(made.exercise)
-    Random(SEED).shuffle(problems)
+    Random(SEED).shuffle(problems)  # noqa: S311
     return tuple(
         Problem(f"drill/{number}", e.prompt, e.name, e.solution, e.tests, protocol="drill")
         for number, e in enumerate(problems)

@@ -1,26 +1,30 @@
 """Families on single numbers: steps, branches, labels, iteration, recursion."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from random import Random
 from typing import Any
 
-from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, type_of
+from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, say, tags_of, type_of
 from hornbook.teacher.builtin.pipeline import SINGULAR
-from hornbook.teacher.builtin.primitives import Change, changes, conditions
+from hornbook.teacher.builtin.primitives import Change, Domain, changes, conditions
 from hornbook.teacher.builtin.sources import INTS
 
 INT_CHANGES, INT_CONDITIONS = changes("int"), conditions("int")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
-GENTLE = tuple(change for change in INT_TO_INT if change.name in ("double", "times", "plus", "minus", "from", "divide", "negate",
+GENTLE = tuple(change for change in INT_TO_INT if change.name in ("double", "times", "plus", "minus", "from",
+                                                                  "divide", "negate",
                                                                   "distance", "cap", "floor"))  # fmt: skip
 NUMBER = ("n", "number", "value", "num", "x", "score", "age", "points")
 RESULT = "the result"
 
 SHORTENING = frozenset(("first", "last", "head", "tail", "drop_first", "drop_last", "remove"))
-INDEXING = frozenset(("first", "last", "head", "tail", "drop_first", "drop_last"))  # would fail, or idle, on a short rest
+INDEXING = frozenset(("first", "last", "head", "tail", "drop_first",
+                      "drop_last"))  # would fail, or idle, on a short rest
 
-LABELS = Choice("labels", domain=(("low", "high"), ("yes", "no"), ("left", "right"), ("red", "blue"), ("first", "second"),
-                                  ("small", "large"), ("hot", "cold"), ("win", "lose")), tags=("label", "classify", "kind"))  # fmt: skip
+LABEL_PAIRS: Domain = (("low", "high"), ("yes", "no"), ("left", "right"), ("red", "blue"), ("first", "second"),
+                                  ("small", "large"), ("hot", "cold"), ("win", "lose"))  # fmt: skip
+LABELS = Choice("labels", domain=LABEL_PAIRS, tags=("label", "classify", "kind"))
 
 PAIRS = (("a", "b"), ("x", "y"), ("m", "n"), ("p", "q"), ("left", "right"), ("width", "height"), ("first", "second"),
          ("age", "size"), ("cost", "price"))  # fmt: skip
@@ -61,18 +65,15 @@ def _chain(
     return lines, present[-1].code(item), words, phrase
 
 
-def _tags(*parts: Bound | None) -> tuple[tuple[str, ...], ...]:
-    return tuple(part.part.tags for part in parts if part is not None)
-
-
-def _steps(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun: str) -> Any:
+def stepping(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun: str) -> Any:
     def build(parts: Sequence[Any], rng: Random) -> Draft:
         name = rng.choice(names)
         lines, last, words, phrase = _chain("", name, parts, rng)
         final: Change = [part for part in parts if part is not None][-1].part
         doc = f"{words}Return {phrase}."
         body = (*lines, f"return {last}")
-        return Draft((Parameter(name, annotation, maker),), type_of(final.gives), doc, body, (*_tags(*parts), (noun,)))
+        return Draft((Parameter(name, annotation, maker),), type_of(final.gives), doc, body, (*tags_of(*parts), (noun,
+                                                                                                                 )))
 
     return build
 
@@ -80,7 +81,7 @@ def _steps(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun:
 def steps_allowed(parts: Sequence[Any]) -> bool:
     """Each change takes what the one before gives, and none repeats the one before."""
     present = [part for part in parts if part is not None]
-    pairs = list(zip(present, present[1:], strict=False))
+    pairs = list(pairwise(present))
     if not all(a.name != b.name and a.gives == b.kind for a, b in pairs):
         return False
     names = [part.name for part in present]
@@ -89,7 +90,7 @@ def steps_allowed(parts: Sequence[Any]) -> bool:
     return len({part.parameter for part in present if part.parameter}) == len([p for p in present if p.parameter])
 
 
-def _branch(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun: str) -> Any:
+def branching(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun: str) -> Any:
     def build(parts: Sequence[Any], rng: Random) -> Draft:
         condition, yes, no = parts
         name = rng.choice(names)
@@ -107,7 +108,8 @@ def _branch(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun
             f"return {no.code(name) if no else name}",
         )
         return Draft(
-            (Parameter(name, annotation, maker),), type_of(yes.part.gives), doc, body, (*_tags(yes, condition, no), (noun,))
+            (Parameter(name, annotation, maker),), type_of(yes.part.gives), doc, body, (*tags_of(yes, condition, no),
+                                                                                        (noun,))
         )
 
     return build
@@ -134,7 +136,7 @@ def _label(parts: Sequence[Any], rng: Random) -> Draft:
         f"    return {two}",
         'return "other"',
     )
-    return Draft((Parameter(name, "int", "int"),), "str", doc, body, (*_tags(labels, first), ("number",)))
+    return Draft((Parameter(name, "int", "int"),), "str", doc, body, (*tags_of(labels, first), ("number",)))
 
 
 def _label_allowed(parts: Sequence[Any]) -> bool:
@@ -147,7 +149,7 @@ def _two_numbers(parts: Sequence[Any], rng: Random) -> Draft:
     first = operation.part.code.replace("@1", one).replace("@2", two)
     taken = operation.phrase(rng).replace("@1", one).replace("@2", two)
     parameters = (Parameter(one, "int", "int"), Parameter(two, "int", "int"))
-    tags = (*_tags(operation, change, condition), ("pair",))
+    tags = (*tags_of(operation, change, condition), ("pair",))
     if condition is None:
         if change is None:
             raise AssertionError("refused by `_two_numbers_allowed`")
@@ -176,7 +178,8 @@ def _compare(parts: Sequence[Any], rng: Random) -> Draft:
     doc = comparison.phrase(rng).replace("@1", left.one(rng, name)).replace("@2", right.one(rng, name))
     code = comparison.part.code.replace("@l", left.code(name)).replace("@r", right.code(name))
     return Draft(
-        (Parameter(name, "int", "int"),), comparison.part.returns, doc, (f"return {code}",), _tags(comparison, left, right)
+        (Parameter(name, "int", "int"),), comparison.part.returns, doc, (f"return {code}",), tags_of(comparison, left,
+                                                                                                     right)
     )
 
 
@@ -199,9 +202,10 @@ def _repeat(parts: Sequence[Any], rng: Random) -> Draft:
         doc, body = f"{opening} Return v.", (f"v = {name}", f"for _ in range({count}):", *lines, "return v")
     else:
         doc = f"{opening} Return a list of the values of v after each round."
-        body = (f"v = {name}", "result = []", f"for _ in range({count}):", *lines, "    result.append(v)", "return result")
+        body = (f"v = {name}", "result = []", f"for _ in range({count}):", *lines, "    result.append(v)",
+                "return result")
     returns = "int" if result.name == "last" else "list[int]"
-    return Draft((Parameter(name, "int", "int"),), returns, doc, body, _tags(times, first, second))
+    return Draft((Parameter(name, "int", "int"),), returns, doc, body, tags_of(times, first, second))
 
 
 def _repeat_allowed(parts: Sequence[Any]) -> bool:
@@ -218,25 +222,23 @@ def _until(parts: Sequence[Any], rng: Random) -> Draft:
     if second:
         said += f" and then by {second.one(rng, 'v')}"
         lines.append(f"    v = {second.code('v')}")
-    opening = f"Start with v = {name}. While v is less than {limit}, {said}."
-    before, inside, after, phrase, returns = {
-        "last": ((), (), "return v", "Return v.", "int"),
-        "rounds": (("rounds = 0",), ("    rounds += 1",), "return rounds", "Return the number of rounds.", "int"),
-        "list": (("result = [v]",), ("    result.append(v)",), "return result", "Return all values of v in a list.",
-                 "list[int]"),
-    }[result.name]  # fmt: skip
-    body = (f"v = {name}", *before, f"while v < {limit}:", *lines, *inside, after)
-    return Draft((Parameter(name, "int", "count"),), returns, f"{opening} {phrase}", body, _tags(result, first, second))
+    before, inside, after = result.part.code.split("; ")
+    doc = f"Start with v = {name}. While v is less than {limit}, {said}. {result.phrase(rng)}"
+    body = (f"v = {name}", before, f"while v < {limit}:", *lines, inside, after)
+    filled = tuple(line for line in body if line)
+    return Draft((Parameter(name, "int", "count"),), result.part.returns, doc, filled, tags_of(result, first, second))
 
 
 RECURSIONS = (
     Choice("sum", "@e + rest", ("Return the sum of @n, by recursion.",), tags=("sum", "total"), returns="0"),
-    Choice("product", "@e * rest", ("Return the product of @n, by recursion (1 if there are none).",), tags=("product",),
+    Choice("product", "@e * rest", ("Return the product of @n, by recursion (1 if there are none).",),
+           tags=("product",),
            returns="1"),
     Choice("list", "[@e, *rest]", ("Return a list of @n, by recursion.",), tags=("list", "collect"), returns="[]"),
     Choice("reversed", "[*rest, @e]", ("Return a list of @n in reverse order, by recursion.",), tags=("reverse",),
            returns="[]"),
-    Choice("largest", "max(@e, rest)", ("Return the largest of 0 and @n, by recursion.",), tags=("largest",), returns="0"),
+    Choice("largest", "max(@e, rest)", ("Return the largest of 0 and @n, by recursion.",), tags=("largest",),
+           returns="0"),
 )  # fmt: skip
 
 
@@ -244,7 +246,7 @@ def _recursion(parts: Sequence[Any], rng: Random) -> Draft:
     operation, condition, change = parts
     name = rng.choice(INTS)
     items = noun_phrase(condition, name, "", rng)
-    doc = operation.phrase(rng).replace("@n", change.many(rng, items) if change else items)
+    doc = say(operation.phrase(rng), change.many(rng, items) if change else items)
     item = change.code("x") if change else "x"
     combined = operation.part.code.replace("@e", item)
     empty = operation.part.returns
@@ -254,7 +256,7 @@ def _recursion(parts: Sequence[Any], rng: Random) -> Draft:
     else:
         lines.append(f"return {combined}")
     returns = "list[int]" if empty == "[]" else "int"
-    tags = (*_tags(operation, condition, change), (SINGULAR[name] + "s",))
+    tags = (*tags_of(operation, condition, change), (SINGULAR[name] + "s",))
     return Draft((Parameter(name, "list[int]", "ints"),), returns, doc, tuple(lines), tags)
 
 
@@ -280,16 +282,16 @@ def _sequence(parts: Sequence[Any], rng: Random) -> Draft:
     else:
         doc = f"Term 0 is {initial}, and each next term is {said}. Return term {n}."
         lines.append(f"return {first.code(item)}")
-    return Draft((Parameter(n, "int", "small"),), "int", doc, tuple(lines), (*_tags(first, second), ("term", "sequence")))
+    return Draft((Parameter(n, "int", "small"),), "int", doc, tuple(lines), (*tags_of(first, second), ("term",
+                                                                                                       "sequence")))
 
 
 def _generator(parts: Sequence[Any], rng: Random) -> Draft:
     condition, change = parts
     name = rng.choice(INTS)
     items = noun_phrase(condition, name, "", rng)
-    doc = rng.choice(("Yield @n, one by one.", "Generate @n, one by one.")).replace(
-        "@n", change.many(rng, items) if change else items
-    )
+    frame = rng.choice(("Yield @n, one by one.", "Generate @n, one by one."))
+    doc = frame.replace("@n", change.many(rng, items) if change else items)
     lines = [f"for x in {name}:"]
     if condition:
         lines.append(f"    if {condition.code('x')}:")
@@ -297,7 +299,7 @@ def _generator(parts: Sequence[Any], rng: Random) -> Draft:
     gives = type_of(change.part.gives) if change else "int"
     return Draft(
         (Parameter(name, "list[int]", "ints"),), f"Iterator[{gives}]", doc, tuple(lines),
-        (("yield", "generate", "stream"), *_tags(condition, change)), ("from collections.abc import Iterator",),
+        (("yield", "generate", "stream"), *tags_of(condition, change)), ("from collections.abc import Iterator",),
         call="list(@f(@a))",
     )  # fmt: skip
 
@@ -313,7 +315,7 @@ def _float_check(parts: Sequence[Any], rng: Random) -> Draft:
     doc = f"{words}Return True if {phrase} {condition.holds(rng)}."
     body = (*lines, f"result = {last}", f"return {condition.code('result')}")
     return Draft((Parameter(name, "float", "float"),), "bool", doc, body,
-                 (("check", "is", "test"), *_tags(first, second, condition)))  # fmt: skip
+                 (("check", "is", "test"), *tags_of(first, second, condition)))  # fmt: skip
 
 
 def _float_check_allowed(parts: Sequence[Any]) -> bool:
@@ -331,29 +333,41 @@ STARTS = Choice("start", domain=((1,), (2,), (3,), (4,), (5,)))
 GROWTH = tuple(change for change in INT_TO_INT if change.name in ("double", "times", "plus"))
 SECOND_GROWTH = tuple(change for change in INT_TO_INT if change.name in ("plus", "double", "times", "floor"))
 RESULTS = (Choice("last", tags=("last",)), Choice("list", tags=("list",)))
-UNTIL_RESULTS = (Choice("last", tags=("grow", "first_over")), Choice("rounds", tags=("rounds", "count_rounds")),
-                 Choice("list", tags=("trace", "values")))  # fmt: skip
+UNTIL_RESULTS = (
+    Choice("last", "; ; return v", ("Return v.",), tags=("grow", "first_over"), returns="int"),
+    Choice("rounds", "rounds = 0;     rounds += 1; return rounds", ("Return the number of rounds.",),
+           tags=("rounds", "count_rounds"), returns="int"),
+    Choice("list", "result = [v];     result.append(v); return result", ("Return all values of v in a list.",),
+           tags=("trace", "values"), returns="list[int]"),
+)  # fmt: skip
 
 FAMILIES: tuple[Family, ...] = (
     Family("integers", "arithmetic with integers", 3.0, (INT_TO_INT, INT_CHANGES, (None, *INT_CHANGES)),
-           _steps("int", NUMBER, "int", "int", "number"), steps_allowed, none_share=(0, 0, 0.75)),
-    Family("decimals", "arithmetic with decimal numbers", 2.0, (FLOAT_CHANGES, (None, *FLOAT_CHANGES), (None, *FLOAT_CHANGES)),
-           _steps("float", FLOAT_NAMES, "float", "float", "float"), steps_allowed, none_share=(0, 0.1, 0.75)),
-    Family("decimal checks", "comparing decimal numbers", 1.2, (FLOAT_TO_FLOAT, (None, *FLOAT_TO_FLOAT), FLOAT_CONDITIONS),
+           stepping("int", NUMBER, "int", "int", "number"), steps_allowed, none_share=(0, 0, 0.75)),
+    Family("decimals", "arithmetic with decimal numbers", 2.0, (FLOAT_CHANGES, (None, *FLOAT_CHANGES), (None,
+                                                                                                        *FLOAT_CHANGES)),
+           stepping("float", FLOAT_NAMES, "float", "float", "float"), steps_allowed, none_share=(0, 0.1, 0.75)),
+    Family("decimal checks", "comparing decimal numbers", 1.2, (FLOAT_TO_FLOAT, (None, *FLOAT_TO_FLOAT),
+                                                                FLOAT_CONDITIONS),
            _float_check, _float_check_allowed),
     Family("branches", "choosing with if and else", 2.6, (INT_CONDITIONS, INT_CHANGES, (None, *INT_CHANGES)),
-           _branch("int", NUMBER, "int", "int", "number"), branch_allowed, none_share=(0, 0, 0.3)),
+           branching("int", NUMBER, "int", "int", "number"), branch_allowed, none_share=(0, 0, 0.3)),
     Family("labels", "naming cases with if", 1.6, (INT_CONDITIONS, INT_CONDITIONS, (LABELS,)), _label, _label_allowed),
-    Family("two integers", "functions of two integers", 2.0, (OPERATIONS, (None, *INT_CHANGES), (None, *INT_CONDITIONS)),
+    Family("two integers", "functions of two integers", 2.0, (OPERATIONS, (None, *INT_CHANGES), (None,
+                                                                                                 *INT_CONDITIONS)),
            _two_numbers, _two_numbers_allowed, none_share=(0, 0.4, 0.5)),
-    Family("comparisons", "comparing two results", 1.6, (COMPARISONS, INT_TO_INT, INT_TO_INT), _compare, _compare_allowed),
-    Family("repetition", "repeating a step", 1.4, ((TIMES,), GENTLE, (None, *GENTLE), RESULTS), _repeat, _repeat_allowed,
+    Family("comparisons", "comparing two results", 1.6, (COMPARISONS, INT_TO_INT, INT_TO_INT), _compare,
+           _compare_allowed),
+    Family("repetition", "repeating a step", 1.4, ((TIMES,), GENTLE, (None, *GENTLE), RESULTS), _repeat,
+           _repeat_allowed,
            none_share=(0, 0, 0.5, 0)),
     Family("while loops", "loops that run while a condition holds", 1.2,
-           ((LIMIT,), GROWTH, (None, *SECOND_GROWTH), UNTIL_RESULTS), _until, _repeat_allowed, none_share=(0, 0, 0.3, 0)),
+           ((LIMIT,), GROWTH, (None, *SECOND_GROWTH), UNTIL_RESULTS), _until, _repeat_allowed, none_share=(0, 0, 0.3,
+                                                                                                           0)),
     Family("recursion on lists", "recursion on lists", 1.6, (RECURSIONS, (None, *INT_CONDITIONS), (None, *INT_TO_INT)),
            _recursion, _recursion_allowed, parameter_share=0, none_share=(0, 0.3, 0.4)),
-    Family("recursive sequences", "sequences defined by recursion", 1.2, ((STARTS,), GENTLE, (None, *GENTLE)), _sequence,
+    Family("recursive sequences", "sequences defined by recursion", 1.2, ((STARTS,), GENTLE, (None, *GENTLE)),
+           _sequence,
            lambda parts: _repeat_allowed((*parts, None)), parameter_share=0, none_share=(0, 0, 0.5)),
     Family("generators", "generators", 1.4, ((None, *INT_CONDITIONS), (None, *INT_CHANGES)), _generator, _something,
            none_share=(0.2, 0.4)),

@@ -4,11 +4,12 @@ from collections.abc import Sequence
 from random import Random
 from typing import Any
 
-from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, type_of
-from hornbook.teacher.builtin.forms_numbers import RESULT, branch_allowed, steps_allowed, _branch, _steps
+from hornbook.teacher.builtin.compose import Choice, Draft, Family, Parameter, noun_phrase, say, tags_of, type_of
+from hornbook.teacher.builtin.forms_numbers import RESULT, branch_allowed, branching, stepping, steps_allowed
 from hornbook.teacher.builtin.pipeline import SINGULAR
 from hornbook.teacher.builtin.primitives import changes, conditions
-from hornbook.teacher.builtin.sources import INTS, TEXTS as TEXT
+from hornbook.teacher.builtin.sources import INTS
+from hornbook.teacher.builtin.sources import TEXTS as TEXT
 
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
 STR_TO_STR = tuple(change for change in STR_CHANGES if change.gives == "str")
@@ -17,10 +18,6 @@ INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
 CHAR_CONDITIONS, CHAR_CHANGES = conditions("char"), changes("char")
 CHAR_TO_CHAR = tuple(change for change in CHAR_CHANGES if change.gives == "char")
 WORD = ("word", "name", "tag", "label", "title", "key")
-
-
-def _tags(*parts: Bound | None) -> tuple[tuple[str, ...], ...]:
-    return tuple(part.part.tags for part in parts if part is not None)
 
 
 def _validation(parts: Sequence[Any], rng: Random) -> Draft:
@@ -35,7 +32,7 @@ def _validation(parts: Sequence[Any], rng: Random) -> Draft:
     doc = rng.choice((f"Return True if {name} {said}.", f"Check whether {name} {said}."))
     body = (f"return {f' {link.name} '.join(codes)}",)
     return Draft((Parameter(name, "str", "word"),), "bool", doc, body,
-                 (("is_valid", "check", "accept", "validate"), *_tags(first, second)))  # fmt: skip
+                 (("is_valid", "check", "accept", "validate"), *tags_of(first, second)))  # fmt: skip
 
 
 def _validation_allowed(parts: Sequence[Any]) -> bool:
@@ -61,7 +58,7 @@ def _substitution(parts: Sequence[Any], rng: Random) -> Draft:
                       f"In {name}, replace each character that {which} by {said}."))  # fmt: skip
     body = (f'return "".join({code} if {test} else c for c in {name})',)
     return Draft((Parameter(name, "str", "text"),), "str", doc, body,
-                 (("replace", "mask", "encode"), *_tags(condition, second, replacement), ("text",)))  # fmt: skip
+                 (("replace", "mask", "encode"), *tags_of(condition, second, replacement), ("text",)))  # fmt: skip
 
 
 def _substitution_allowed(parts: Sequence[Any]) -> bool:
@@ -87,7 +84,7 @@ def _word_substitution(parts: Sequence[Any], rng: Random) -> Draft:
                       f"In {name}, replace each word that {condition.holds(rng)} by its {change.by()}."))  # fmt: skip
     body = (f'return " ".join({change.code("w")} if {condition.code("w")} else w for w in {name}.split())',)
     return Draft((Parameter(name, "str", "sentence"),), "str", doc, body,
-                 (("replace_words", "rewrite", "edit"), *_tags(condition, change), ("text",)))  # fmt: skip
+                 (("replace_words", "rewrite", "edit"), *tags_of(condition, change), ("text",)))  # fmt: skip
 
 
 def _same_kind(parts: Sequence[Any]) -> bool:
@@ -97,22 +94,26 @@ def _same_kind(parts: Sequence[Any]) -> bool:
 
 def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
     change, relation = parts
-    one, two = rng.choice((("a", "b"), ("s", "t"), ("word", "other"), ("name", "key"), ("old", "new"), ("start", "end")))
+    one, two = rng.choice((("a", "b"), ("s", "t"), ("word", "other"), ("name", "key"), ("old", "new"), ("start",
+                                                                                                        "end")))
     said = relation.phrase(rng).replace("@1", change.one(rng, one)).replace("@2", change.one(rng, two))
     body = (f"left = {change.code(one)}", f"right = {change.code(two)}", f"return {relation.part.code}")
     returns = relation.part.returns.replace("@t", type_of(change.part.gives))
     return Draft((Parameter(one, "str", "word"), Parameter(two, "str", "word")), returns, said, body,
-                 (*_tags(relation, change), ("strings",)))  # fmt: skip
+                 (*tags_of(relation, change), ("strings",)))  # fmt: skip
 
 
 RELATIONS = (
     Choice("equal", "left == right", ("Return True if @1 equals @2.",), tags=("same", "equal"), returns="bool"),
-    Choice("differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"), returns="bool"),
+    Choice("differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"),
+           returns="bool"),
     Choice("before", "left < right", ("Return True if @1 is less than @2.",), tags=("before", "less"), returns="bool"),
     Choice("both", "left + right", ("Return @1 plus @2.",), tags=("joined", "together"), returns="@t"),
     Choice("pair", "[left, right]", ("Return a list of @1 and @2.",), tags=("pair", "both"), returns="list[@t]"),
-    Choice("smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"), returns="@t"),
-    Choice("larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"), returns="@t"),
+    Choice("smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"),
+           returns="@t"),
+    Choice("larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"),
+           returns="@t"),
 )
 
 
@@ -127,7 +128,7 @@ def _formatting(parts: Sequence[Any], rng: Random) -> Draft:
     first, second = "left" if left else name, "right" if right else number
     lines.append(f'return f"{{{first}}}{shape.fill("@k").strip(chr(34))}{{{second}}}"')
     return Draft((Parameter(name, "str", "word"), Parameter(number, "int", "int")), "str", doc, tuple(lines),
-                 (("format", "label", "describe"), *_tags(left, right)))  # fmt: skip
+                 (("format", "label", "describe"), *tags_of(left, right)))  # fmt: skip
 
 
 SEPARATORS = Choice("separator", "", ("@k",), ((": ",), ("=",), (" - ",), ("/",), (" x ",), (" is ",), (", ",)))
@@ -137,9 +138,9 @@ def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
     separator, condition, change, end = parts
     name = rng.choice(TEXT)
     comma = separator.fill("@k")
-    doc = f"Parse {name}, made of key=value parts separated by {comma}, with integer values. "
+    doc = f"Parse {name}, key=value parts separated by {comma} with integer values. "
     items = noun_phrase(condition, "values", "", rng)
-    doc += end.phrase(rng).replace("@n", change.many(rng, items) if change else items)
+    doc += say(end.phrase(rng), change.many(rng, items) if change else items)
     only = f" if {condition.code('v')}" if condition else ""
     element = change.code("v") if change else "v"
     body = (
@@ -149,12 +150,13 @@ def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
     )
     gives = type_of(change.part.gives) if change else "int"
     return Draft((Parameter(name, "str", "key_values"),), end.part.returns.replace("@t", gives), doc, body,
-                 (("parse", "read"), *_tags(end, condition, change)))  # fmt: skip
+                 (("parse", "read"), *tags_of(end, condition, change)))  # fmt: skip
 
 
 KEY_VALUE_SEPARATORS = Choice("comma", domain=((",",), (";",), (" ",), ("&",)))
 KEY_VALUE_ENDS = (
-    Choice("dict", "{k: @e for k, v in items.items()@i}", ("Return a dict with @n.",), tags=("dict",), returns="dict[str, @t]"),
+    Choice("dict", "{k: @e for k, v in items.items()@i}", ("Return a dict with @n.",), tags=("dict",),
+           returns="dict[str, @t]"),
     Choice("list", "[@e for v in items.values()@i]", ("Return a list of @n.",), tags=("values",), returns="list[@t]"),
     Choice("sum", "sum(@e for v in items.values()@i)", ("Return the sum of @n.",), tags=("sum",), returns="@t"),
 )
@@ -173,12 +175,16 @@ FIELDS = (
     Choice("yearday", "@d.timetuple().tm_yday", ("the day of the year",), tags=("yearday",)),
 )
 SHIFTS = (
-    Choice("later", "@d + timedelta(days=@k)", ("@k days after @d",), ((2,), (3,), (5,), (7,), (10,), (30,)), ("later", "after")),
-    Choice("earlier", "@d - timedelta(days=@k)", ("@k days before @d",), ((2,), (3,), (5,), (7,), (10,), (30,)), ("earlier", "before")),
+    Choice("later", "@d + timedelta(days=@k)", ("@k days after @d",), ((2,), (3,), (5,), (7,), (10,), (30,)),
+           ("later", "after")),
+    Choice("earlier", "@d - timedelta(days=@k)", ("@k days before @d",), ((2,), (3,), (5,), (7,), (10,), (30,)),
+           ("earlier", "before")),
 )  # fmt: skip
-NO_DATE_ENDS = ("positive", "negative", "nonzero", "abs", "negate", "cap", "floor", "binary", "hexadecimal", "one_digit",
+NO_DATE_ENDS = ("positive", "negative", "nonzero", "abs", "negate", "cap", "floor", "binary", "hexadecimal",
+                "one_digit",
                 "two_digit", "cube", "above", "below", "at_least", "at_most", "between")  # fmt: skip
-DATE_ENDS: tuple[Any, ...] = tuple(end for end in (*INT_CONDITIONS, *INT_CHANGES) if end.name not in NO_DATE_ENDS)
+INT_PARTS: tuple[Any, ...] = (*INT_CONDITIONS, *INT_CHANGES)
+DATE_ENDS = tuple(part for part in INT_PARTS if part.name not in NO_DATE_ENDS)
 
 
 def _dates(parts: Sequence[Any], rng: Random) -> Draft:
@@ -192,18 +198,18 @@ def _dates(parts: Sequence[Any], rng: Random) -> Draft:
         imports = ("from datetime import date, timedelta",)
     said = f"{field.part.phrases[0]} of {where}"
     value = field.part.code.replace("@d", target)
-    tags = (*_tags(field, shift), ("date",))
+    tags = (*tags_of(field, shift), ("date",))
     if end is None:
         doc, returns, last = f"Return {said}.", "int", f"return {value}"
     elif hasattr(end.part, "holds"):
         lines.append(f"value = {value}")
         doc, returns, last = f"Take {said}. Return True if it {end.holds(rng)}.", "bool", f"return {end.code('value')}"
-        tags = (*tags, *_tags(end))
+        tags = (*tags, *tags_of(end))
     else:
         lines.append(f"value = {value}")
         doc = f"Take {said}. Return {end.one(rng, RESULT)}."
         returns, last = type_of(end.part.gives), f"return {end.code('value')}"
-        tags = (*tags, *_tags(end))
+        tags = (*tags, *tags_of(end))
     return Draft((Parameter(name, "date", "date"),), returns, doc, (*lines, last), tags, imports)
 
 
@@ -213,7 +219,7 @@ def _holder(parts: Sequence[Any], rng: Random) -> Draft:
     name = rng.choice(INTS)
     items = noun_phrase(condition, name, "", rng)
     method = rng.choice(end.part.tags)
-    said = end.phrase(rng).replace("@n", change.many(rng, items) if change else items)
+    said = say(end.phrase(rng), change.many(rng, items) if change else items)
     doc = f"Hold a list of {name}. The method {method} returns {said}."
     element = change.code("x") if change else "x"
     generator = f"{element} for x in self.{name}{f' if {condition.code(chr(120))}' if condition else ''}"
@@ -226,7 +232,8 @@ def _holder(parts: Sequence[Any], rng: Random) -> Draft:
         "    return " + end.part.code.replace("@g", generator).replace("@h", f"[{generator}]"),
     )
     return Draft((Parameter(name, "list[int]", "ints"),), "", doc, body,
-                 ((SINGULAR[name], *CLASS_TAGS), ("box", "bag", "holder", "basket", "store", "list", "set", "row", "report", "view")),
+                 ((SINGULAR[name], *CLASS_TAGS), ("box", "bag", "holder", "basket", "store", "list", "set", "row",
+                                                  "report", "view")),
                  signature="class @f:", call=f"@f(@a).{method}()", camel=True)  # fmt: skip
 
 
@@ -234,7 +241,8 @@ CLASS_TAGS = ("data", "number", "my", "plain", "simple", "new", "small")
 HOLDER_ENDS = (
     Choice("sum", "sum(@g)", ("the sum of @n",), tags=("total", "add_up"), returns="int"),
     Choice("list", "[@g]", ("a list of @n",), tags=("chosen", "select"), returns="list[@t]"),
-    Choice("largest", "max(@h, default=0)", ("the largest of @n, or 0 if there are none",), tags=("largest", "top"), returns="int"),
+    Choice("largest", "max(@h, default=0)", ("the largest of @n, or 0 if there are none",), tags=("largest", "top"),
+           returns="int"),
     Choice("sorted", "sorted(@g)", ("a sorted list of @n",), tags=("in_order", "ranked"), returns="list[@t]"),
     Choice("set", "{@g}", ("the set of @n",), tags=("unique", "distinct"), returns="set[@t]"),
 )  # fmt: skip
@@ -249,12 +257,12 @@ def _holder_allowed(parts: Sequence[Any]) -> bool:
 def _updater(parts: Sequence[Any], rng: Random) -> Draft:
     """A class with one number that a method changes."""
     condition, yes, no = parts
-    name = rng.choice(("value", "level", "score", "number", "count", "size", "points"))
+    name = rng.choice(("value", "level", "score", "count", "size", "amount", "height"))
     method = rng.choice(("update", "step", "move", "turn"))
     own = f"self.{name}"
-    said_no = no.one(rng, "value") if no else f"{name} unchanged"
+    said_no = no.one(rng, name) if no else f"{name} unchanged"
     doc = (
-        f"Hold a {name}. The method {method} sets it to {yes.one(rng, name)} if {name} {condition.holds(rng)}, "
+        f"Hold a number, {name}. The method {method} sets it to {yes.one(rng, name)} if {name} {condition.holds(rng)}, "
         f"otherwise {'to ' + said_no if no else 'leaves it'}, and returns it."
     )
     body = [
@@ -275,24 +283,32 @@ def _updater(parts: Sequence[Any], rng: Random) -> Draft:
 
 FAMILIES: tuple[Family, ...] = (
     Family("strings", "changing a string step by step", 2.6, (STR_TO_STR, (None, *STR_CHANGES), (None, *STR_CHANGES)),
-           _steps("str", WORD, "str", "word", "word"), steps_allowed, none_share=(0, 0, 0.75)),
-    Family("string branches", "choosing what to do with a string", 2.0, (STR_CONDITIONS, STR_CHANGES, (None, *STR_CHANGES)),
-           _branch("str", WORD, "str", "word", "word"), branch_allowed, none_share=(0, 0, 0.3)),
+           stepping("str", WORD, "str", "word", "word"), steps_allowed, none_share=(0, 0, 0.75)),
+    Family("string branches", "choosing what to do with a string", 2.0, (STR_CONDITIONS, STR_CHANGES, (None,
+                                                                                                       *STR_CHANGES)),
+           branching("str", WORD, "str", "word", "word"), branch_allowed, none_share=(0, 0, 0.3)),
     Family("validation", "checking a string", 2.2,
            (STR_CONDITIONS, STR_CONDITIONS, (Choice("and"), Choice("or")), (None, *STR_CONDITIONS)), _validation,
            _validation_allowed, none_share=(0, 0, 0, 0.75)),
-    Family("substitution", "replacing characters", 1.8, (CHAR_CONDITIONS, (None, *CHAR_CONDITIONS), (MASKS, *CHAR_TO_CHAR)), _substitution,
+    Family("substitution", "replacing characters", 1.8, (CHAR_CONDITIONS, (None, *CHAR_CONDITIONS), (MASKS,
+                                                                                                     *CHAR_TO_CHAR)),
+                                                                                                     _substitution,
            _substitution_allowed, none_share=(0, 0.5, 0)),
-    Family("word substitution", "replacing words in a text", 1.6, (STR_CONDITIONS, STR_TO_STR), _word_substitution, _same_kind),
+    Family("word substitution", "replacing words in a text", 1.6, (STR_CONDITIONS, STR_TO_STR), _word_substitution,
+           _same_kind),
     Family("two strings", "comparing two strings", 1.6, (STR_CHANGES, RELATIONS), _two_strings),
-    Family("formatting", "formatting with f-strings", 1.6, ((SEPARATORS,), (None, *STR_TO_STR), (None, *INT_CHANGES)), _formatting,
+    Family("formatting", "formatting with f-strings", 1.6, ((SEPARATORS,), (None, *STR_TO_STR), (None, *INT_CHANGES)),
+           _formatting,
            lambda parts: not (parts[1] and parts[2] and parts[1].parameter and parts[2].parameter)),
     Family("key and value", "parsing key=value text", 1.2,
            ((KEY_VALUE_SEPARATORS,), (None, *INT_CONDITIONS), (None, *INT_CHANGES), KEY_VALUE_ENDS), _key_values,
            _key_values_allowed, none_share=(0, 0.3, 0.5, 0)),
     Family("calendar", "dates and days", 1.6, ((None, *SHIFTS), FIELDS, (None, *DATE_ENDS)), _dates),
-    Family("holder classes", "classes that hold a list", 1.6, (HOLDER_ENDS, (None, *INT_CONDITIONS), (None, *INT_CHANGES)), _holder,
+    Family("holder classes", "classes that hold a list", 1.6, (HOLDER_ENDS, (None, *INT_CONDITIONS), (None,
+                                                                                                      *INT_CHANGES)),
+                                                                                                      _holder,
            _holder_allowed, parameter_share=0),
-    Family("state classes", "classes with a changing state", 1.4, (INT_CONDITIONS, INT_TO_INT, (None, *INT_TO_INT)), _updater,
+    Family("state classes", "classes with a changing state", 1.4, (INT_CONDITIONS, INT_TO_INT, (None, *INT_TO_INT)),
+           _updater,
            branch_allowed, parameter_share=0),
 )  # fmt: skip

@@ -9,7 +9,7 @@ from itertools import product
 from random import Random
 from typing import Any
 
-from hornbook.teacher.builtin import forms_collections, forms_numbers, forms_text, sources
+from hornbook.teacher.builtin import forms_lists, forms_numbers, forms_tables, forms_text, sources
 from hornbook.teacher.builtin.compose import Bound, Draft, Family, Parameter, literal
 from hornbook.teacher.builtin.inputs import EMPTY, Hints, make_arguments
 from hornbook.teacher.request import WrittenExercise
@@ -17,7 +17,8 @@ from hornbook.teacher.request import WrittenExercise
 FAMILIES: tuple[Family, ...] = (
     *sources.FAMILIES,
     *forms_numbers.FAMILIES,
-    *forms_collections.FAMILIES,
+    *forms_lists.FAMILIES,
+    *forms_tables.FAMILIES,
     *forms_text.FAMILIES,
 )
 RESERVED_PER_MILLE = 50  # of the compositions: the drill's, never trained on
@@ -48,9 +49,11 @@ THOROUGH = Thoroughness(tests=8, candidates=30, mutants=True)
 class Made:
     """An exercise and where it stands in the grammar."""
 
-    family: str
     composition: str
     exercise: WrittenExercise
+    parts: tuple[Bound | None, ...]
+    doc: str
+    calls: tuple[tuple[str, str], ...]  # of the tests: the call, and the literal it gives
 
 
 def is_reserved(composition: str) -> bool:
@@ -61,7 +64,8 @@ def is_reserved(composition: str) -> bool:
 
 def exercise(family: Family, seed: int, name: str | None = None) -> Made:
     """The exercise of a family that belongs to a seed: a function of its arguments alone, never of a reserved composition."""
-    return draw(Random(f"exercise {family.name} {seed}"), family, lambda key: not is_reserved(key), name=name)
+    rng = Random(f"exercise {family.name} {seed}")  # noqa: S311 (no secret)
+    return draw(rng, family, lambda key: not is_reserved(key), name=name)
 
 
 def draw(
@@ -70,17 +74,16 @@ def draw(
     """The first exercise of a family that the generator draws whose composition is wanted and whose tests tell something."""
     while True:
         parts = draw_parts(family, rng)
-        key = family.key(parts)
-        if wanted(key):
+        if wanted(family.key(parts)):
             made = realise(family, parts, rng, thorough, name)
             if made is not None:
-                return Made(family.name, key, made)
+                return made
 
 
 def draw_parts(family: Family, rng: Random) -> list[Any]:
     """Parts for the slots of a family, drawn again until they go together."""
     while True:
-        parts = []
+        parts: list[Any] = []
         for slot, none_share in zip(family.slots, family.none_share or (NONE_SHARE,) * len(family.slots), strict=True):
             options = slot
             if slot[0] is None:
@@ -95,7 +98,7 @@ def draw_parts(family: Family, rng: Random) -> list[Any]:
 
 def realise(
     family: Family, parts: Sequence[Any], rng: Random, thorough: Thoroughness = QUICK, name: str | None = None
-) -> WrittenExercise | None:
+) -> Made | None:
     """A composition with constants, wording and tests; None where its tests would tell nothing."""
     bound = [None if part is None else bind(part, family, rng) for part in parts]
     draft = family.build(bound, rng)
@@ -115,7 +118,8 @@ def realise(
     if thorough.mutants and survives(family, bound, name, call, tests):
         return None
     asserts = tuple(f"assert {expression} == {result}" for expression, result in tests)
-    return WrittenExercise(family.topic, name, prompt, solution, asserts)
+    written_exercise = WrittenExercise(family.topic, name, prompt, solution, asserts)
+    return Made(family.key(parts), written_exercise, tuple(bound), draft.doc, tuple(tests))
 
 
 def written(draft: Draft, parameters: Sequence[Parameter], name: str) -> tuple[str, str]:
@@ -140,10 +144,11 @@ def survives(
         without = [None if other is part else other for other in bound]
         if not family.allowed([None if other is None else other.part for other in without]):
             continue
-        draft = family.build(without, Random(place))
+        draft = family.build(without, Random(place))  # noqa: S311
         extra = [other.parameter for other in without if other is not None and other.parameter is not None]
         scope: dict[str, Any] = {}
-        exec(compile("".join(written(draft, [*draft.parameters, *extra], name)), "<mutant>", "exec"), scope)  # noqa: S102
+        exec(compile("".join(written(draft, [*draft.parameters, *extra], name)), "<mutant>", "exec"),
+             scope)
         try:
             same = all(literal(eval(expression, scope)) == result for expression, result in tests)  # noqa: S307
         except (AttributeError, TypeError, ValueError):  # a method of another name, a value of another type

@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from random import Random
 
-VOCABULARY = (
-    "apple banana cherry date elder fig grape lemon melon olive pear plum bread salt soup tea milk rice "
-    "ant bear cat dog eel fox goat hen owl pig rat seal tiger wolf zebra red blue green pink gold rose "
-    "run jump sit stand read write sing open close start stop rain snow wind storm cloud river lake hill "
-    "map box pen desk lamp door nest tent boat train road pilot baker nurse actor queen sailor monitor"
-).split()
+VOCABULARY = ["apple", "banana", "cherry", "date", "elder", "fig", "grape", "lemon", "melon", "olive", "pear", "plum",
+              "bread", "salt", "soup", "tea", "milk", "rice", "ant", "bear", "cat", "dog", "eel", "fox", "goat",
+              "hen", "owl", "pig", "rat", "seal", "tiger", "wolf", "zebra", "red", "blue", "green", "pink", "gold",
+              "rose", "run", "jump", "sit", "stand", "read", "write", "sing", "open", "close", "start", "stop",
+              "rain", "snow", "wind", "storm", "cloud", "river", "lake", "hill", "map", "box", "pen", "desk", "lamp",
+              "door", "nest", "tent", "boat", "train", "road", "pilot", "baker", "nurse", "actor", "queen", "sailor",
+              "monitor"]
 PALINDROMES = ("level", "noon", "radar", "civic", "kayak", "pop", "eve", "refer", "mom")
 CASED = ("Tom", "Lily", "Berlin", "HTML", "SQL", "Paris", "TV", "Bob", "CSS", "Rome")  # no uppercase vowels
 NUMERIC = ("42", "7", "2024", "r2", "b12", "room5", "100", "x1")
@@ -77,8 +78,7 @@ def _words(rng: Random, hints: Hints) -> list[str]:
 
 def _floats(rng: Random, hints: Hints) -> list[float]:
     # Multiples of one quarter are exact in binary, so every order of summation gives the same total.
-    items = [_float(rng, hints) for _ in range(_length(rng))]
-    return items
+    return [_float(rng, hints) for _ in range(_length(rng))]
 
 
 def _float(rng: Random, hints: Hints) -> float:

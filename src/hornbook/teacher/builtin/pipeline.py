@@ -5,12 +5,19 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from hornbook.teacher.builtin.compose import Bound, Draft, Family, Parameter, noun_phrase, type_of
+from hornbook.teacher.builtin.compose import Bound, Draft, Family, Parameter, noun_phrase, say, type_of
 from hornbook.teacher.builtin.finishes import Finish, finishes
 from hornbook.teacher.builtin.primitives import NO_CONSTANTS, Domain, Kind, changes, conditions
 
 LOOP_SHARE = 0.22  # of the pipelines that may be written as a loop; the docstring then asks for one
 LOOP_WORDS = ("Use a loop.", "Use a for loop.", "Write a loop.")
+INTS = ("numbers", "values", "scores", "ages", "sizes", "points", "heights", "levels", "marks", "amounts", "weights",
+        "integers", "readings", "steps")  # fmt: skip
+WORDS = ("words", "names", "tags", "labels", "cities", "colors", "fruits", "titles", "animals", "tools", "plants")
+LIST_PARAMETERS: dict[Kind, tuple[tuple[str, ...], str, str]] = {
+    "int": (INTS, "list[int]", "ints"),
+    "str": (WORDS, "list[str]", "words"),
+}
 VARIABLES: dict[Kind, str] = {"int": "x", "float": "x", "str": "w", "char": "c"}
 SINGULAR = {
     "numbers": "number", "values": "value", "scores": "score", "ages": "age", "sizes": "size", "points": "point",
@@ -100,7 +107,8 @@ def _build(parts: Sequence[Any], rng: Random) -> Draft:
     else:
         imports = source.part.imports + end.imports
     return Draft(
-        parameters, return_type(source, change, end), doc, body, pipeline_tags(parts, parameters), tuple(sorted(imports))
+        parameters, return_type(source, change, end), doc, body, pipeline_tags(parts, parameters),
+        tuple(sorted(imports))
     )
 
 
@@ -223,10 +231,57 @@ def source_doc(
         "@y": change.by() if change else "",
     }
     opening = place(origin.opening) + " " if origin.opening else ""
-    return opening + _mark(finish.fill(rng.choice(finish.part.frames)), marks)
+    frame = say(finish.fill(rng.choice(finish.part.frames)), marks.pop("@n"))
+    return opening + _mark(frame, marks)
 
 
 def _mark(template: str, marks: dict[str, str]) -> str:
     """The template with its marks replaced, each once over: what is filled in is not looked at again."""
     pieces = template.split("@")
     return pieces[0] + "".join(marks["@" + piece[0]] + piece[1:] for piece in pieces[1:])
+
+
+def list_parameter(kind: Kind, rng: Random) -> tuple[Parameter, str, str]:
+    """A list parameter, its noun in the singular, and the loop variable."""
+    names, annotation, maker = LIST_PARAMETERS[kind]
+    name = rng.choice(names)
+    return Parameter(name, annotation, maker), SINGULAR[name], VARIABLES[kind]
+
+
+def generator_text(variable: str, items: str, condition: Bound | None, change: Bound | None) -> str:
+    """`change for variable in items if condition`, without what is not there."""
+    element = change.code(variable) if change else variable
+    only = f" if {condition.code(variable)}" if condition else ""
+    return f"{element} for {variable} in {items}{only}"
+
+
+def guarded(condition: Bound | None, variable: str, depth: int, line: str) -> list[str]:
+    """A line of a loop body, under the condition where there is one."""
+    indent = "    " * depth
+    if condition is None:
+        return [indent + line]
+    return [f"{indent}if {condition.code(variable)}:", f"{indent}    {line}"]
+
+
+def different(parts: Sequence[Any]) -> bool:
+    first, second = parts[0], parts[1]
+    return bool(first.name != second.name and not (first.parameter and first.parameter == second.parameter))
+
+def _two_conditions(kind: Kind) -> Builder:
+    def build(parts: Sequence[Any], rng: Random) -> Draft:
+        first, link, second, end = parts
+        parameter, singular, x = list_parameter(kind, rng)
+        items = f"{singular} that {first.holds(rng)} {link.name} {second.holds(rng)}"
+        doc = say(end.phrase(rng), items)
+        left = f"({first.code(x)})" if link.name == "or" and first.part.compound else first.code(x)
+        test = f"{left} {link.name} {second.code(x)}"
+        code = end.part.code.replace("@x", x).replace("@f", f"{x} in {parameter.name}").replace("@c", test)
+        return Draft((parameter,), end.part.returns.replace("@t", type_of(kind)), doc, (f"return {code}",),
+                     (*tags_of(end, first), (link.name,), *tags_of(second)))  # fmt: skip
+
+    return build
+
+
+def same_type(parts: Sequence[Any]) -> bool:
+    condition, change = parts[0], parts[1]
+    return bool(change.by and (condition is None or change.gives == condition.kind))

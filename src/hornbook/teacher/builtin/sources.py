@@ -1,15 +1,12 @@
 """The families of pipelines: forty ways to come by a row of items."""
 
 from hornbook.teacher.builtin.compose import Family
-from hornbook.teacher.builtin.pipeline import Slot, Source, pipelines
+from hornbook.teacher.builtin.pipeline import INTS, WORDS, Slot, Source, pipelines
 
-INTS = ("numbers", "values", "scores", "ages", "sizes", "points", "heights", "levels", "marks", "amounts", "weights",
-        "integers", "readings", "steps")  # fmt: skip
-WORDS = ("words", "names", "tags", "labels", "cities", "colors", "fruits", "titles", "animals", "tools", "plants")
 FLOATS = ("prices", "temperatures", "rates", "distances", "amounts", "values")
-TEXTS = ("text", "sentence", "line", "message", "phrase", "note", "letter", "quote", "entry", "caption")
+TEXTS = ("text", "sentence", "line", "message", "phrase", "note", "poem", "quote", "entry", "caption")
 DICTS = ("stock", "table", "data", "counts", "prices", "inventory", "ledger")
-COUNTS = ("n", "number", "num", "value", "size")
+COUNTS = ("n", "number", "num", "value", "m")
 MATRICES = ("matrix", "grid", "table", "board", "sheet", "rows")
 
 INT_LIST = Slot("list[int]", INTS, "ints")
@@ -47,7 +44,8 @@ FAMILIES: tuple[Family, ...] = (
     pipelines("lists", "lists of integers", 8.0, [Source("ints", "int", (INT_LIST,), "@p")]),
     pipelines("words", "lists of words", 7.0, [Source("words", "str", (WORD_LIST,), "@p")]),
     pipelines("characters", "the characters of a string", 6.0, [
-        Source("chars", "char", (TEXT,), "@p", "characters", "in @p", "character", listed=False, tags=("characters", "text")),
+        Source("chars", "char", (TEXT,), "@p", "characters", "in @p", "character", listed=False, tags=("characters",
+                                                                                                       "text")),
     ], unit="character"),
     pipelines("tuples", "tuples", 2.0, [
         Source("int_tuple", "int", (Slot("tuple[int, ...]", INTS, "int_tuple"),), "@p", listed=False),
@@ -60,7 +58,8 @@ FAMILIES: tuple[Family, ...] = (
                ordered=False, derived=True, tags=("common", "shared")),
         Source("either", "int", LEFT_RIGHT_SETS, "@p | @q", "numbers", "in @p or @q", "number", listed=False,
                ordered=False, derived=True, tags=("union", "merged")),
-        Source("only_first", "int", LEFT_RIGHT_SETS, "@p - @q", "numbers", "in @p but not in @q", "number", listed=False,
+        Source("only_first", "int", LEFT_RIGHT_SETS, "@p - @q", "numbers", "in @p but not in @q", "number",
+               listed=False,
                ordered=False, derived=True, tags=("difference", "missing")),
     ]),
     pipelines("floats", "lists of decimal numbers", 2.2, [Source("floats", "float", (FLOAT_LIST,), "@p")]),
@@ -69,11 +68,13 @@ FAMILIES: tuple[Family, ...] = (
                without=DIGITS, tags=("digits",)),
     ]),
     pipelines("ranges", "counting with range", 2.4, [
-        Source("to_n", "int", (SMALL_COUNT,), "range(1, @p + 1)", "numbers", "from 1 to @p", "number", listed=False, derived=True,
+        Source("to_n", "int", (SMALL_COUNT,), "range(1, @p + 1)", "numbers", "from 1 to @p", "number", listed=False,
+               derived=True,
                without=UNSIGNED, tags=("up_to", "range")),
         Source("below_n", "int", (SMALL_COUNT,), "range(@p)", "numbers", "from 0 up to but not including @p", "number",
                listed=False, derived=True, without=UNSIGNED, tags=("below", "range")),
-        Source("a_to_b", "int", (Slot("int", ("a", "start", "low"), "small"), Slot("int", ("b", "stop", "high"), "larger")),
+        Source("a_to_b", "int", (Slot("int", ("a", "start", "low"), "small"), Slot("int", ("b", "stop", "high"),
+                                                                                   "larger")),
                "range(@p, @q + 1)", "numbers", "from @p to @q", "number", listed=False, derived=True, without=UNSIGNED,
                tags=("between", "range")),
     ]),
@@ -93,7 +94,8 @@ FAMILIES: tuple[Family, ...] = (
         Source("keys", "str", (STOCK,), "@p", "keys", "of @p", "key", listed=False, derived=True, tags=("keys",)),
     ]),
     pipelines("matrices", "matrices as nested lists", 2.0, [
-        Source("cells", "int", (MATRIX,), "@p", "values", "of @p", "value", clauses="row in @p for @x in row", derived=True,
+        Source("cells", "int", (MATRIX,), "@p", "values", "of @p", "value", clauses="row in @p for @x in row",
+               derived=True,
                tags=("matrix", "cells")),
         Source("column", "int", (MATRIX,), "column", "values", "in column @k of @p", "value",
                setup=("column = [row[@k] for row in @p]",), derived=True, domain=((0,), (1,)), tags=("column",)),
@@ -113,30 +115,39 @@ FAMILIES: tuple[Family, ...] = (
                "map(len, @p)", "lengths", "of @p", "length", listed=False, derived=True, without=UNSIGNED,
                tags=("lengths",)),
         Source("flat", "int", (RAGGED,), "@p",
-               "numbers", "in @p", "number", clauses="inner in @p for @x in inner", derived=True, tags=("flat", "nested")),
+               "numbers", "in @p", "number", clauses="inner in @p for @x in inner", derived=True, tags=("flat",
+                                                                                                        "nested")),
     ]),
     pipelines("parsing", "numbers written in a string", 2.2, [
         Source("separated", "int", (TEXT,), "map(int, @p.split(@k))", "numbers", "separated by @k in @p", "number",
-               listed=False, derived=True, domain=((",",), (";",), (" ",), ("/",), ("|",)), tags=("parsed", "numbers"), hint="separated"),
+               listed=False, derived=True, domain=((",",), (";",), (" ",), ("/",), ("|",)), tags=("parsed",
+                                                                                                  "numbers"),
+                                                                                                  hint="separated"),
         Source("embedded", "int", (TEXT,), "digits", "digits", "in @p", "digit",
                setup=("digits = [int(c) for c in @p if c.isdigit()]",), derived=True, without=DIGITS,
                tags=("digits_in_text",)),
     ]),
     pipelines("word splitting", "the words of a text", 2.2, [
-        Source("split", "str", (TEXT,), "@p.split()", "words", "of @p", "word", derived=True, tags=("words",), hint="plain"),
+        Source("split", "str", (TEXT,), "@p.split()", "words", "of @p", "word", derived=True, tags=("words",),
+               hint="plain"),
     ]),
     pipelines("lines and fields", "splitting text into parts", 1.6, [
         Source("fields", "str", (TEXT,), "@p.split(@k)", "parts", "of @p separated by @k", "part", derived=True,
                domain=((",",), (";",), ("-",), ("/",), ("|",)), tags=("parts", "fields"), hint="fields"),
-        Source("lines", "str", (TEXT,), "@p.splitlines()", "lines", "of @p", "line", derived=True, tags=("lines",), hint="lines"),
+        Source("lines", "str", (TEXT,), "@p.splitlines()", "lines", "of @p", "line", derived=True, tags=("lines",),
+               hint="lines"),
     ], unit="character"),
     pipelines("slices", "slicing lists", 2.4, [
-        Source("skip", "int", (INT_LIST,), "@p[@k:]", "@p", "from index @k on", derived=True, domain=FIRST, tags=("after",)),
-        Source("take", "int", (INT_LIST,), "@p[:@k]", "@p", "before index @k", derived=True, domain=FIRST, tags=("leading",)),
+        Source("skip", "int", (INT_LIST,), "@p[@k:]", "@p", "from index @k on", derived=True, domain=FIRST,
+               tags=("after",)),
+        Source("take", "int", (INT_LIST,), "@p[:@k]", "@p", "before index @k", derived=True, domain=FIRST,
+               tags=("leading",)),
         Source("tail", "int", (INT_LIST,), "@p[-@k:]", "@p", "in the last @k places", derived=True, domain=FIRST,
                tags=("trailing",)),
-        Source("even_places", "int", (INT_LIST,), "@p[::2]", "@p", "at even indexes", derived=True, tags=("even_places",)),
-        Source("odd_places", "int", (INT_LIST,), "@p[1::2]", "@p", "at odd indexes", derived=True, tags=("odd_places",)),
+        Source("even_places", "int", (INT_LIST,), "@p[::2]", "@p", "at even indexes", derived=True,
+               tags=("even_places",)),
+        Source("odd_places", "int", (INT_LIST,), "@p[1::2]", "@p", "at odd indexes", derived=True, tags=("odd_places",
+                                                                                                         )),
         Source("inner", "int", (INT_LIST,), "@p[1:-1]", "results", opening="Leave out the first and the last of @p.",
                derived=True, tags=("inner",)),
     ]),
@@ -155,11 +166,13 @@ FAMILIES: tuple[Family, ...] = (
                listed=False, derived=True, tags=("pairwise_maxima",)),
     ]),
     pipelines("pairs", "lists of pairs", 1.6, [
-        Source("seconds", "int", (PAIRS,), "@p", "second items", "of @p", "second item", clauses="_, @x in @p", derived=True,
+        Source("seconds", "int", (PAIRS,), "@p", "second items", "of @p", "second item", clauses="_, @x in @p",
+               derived=True,
                tags=("second_items", "pairs")),
     ]),
     pipelines("pair names", "names in lists of pairs", 1.2, [
-        Source("firsts", "str", (PAIRS,), "@p", "first items", "of @p", "first item", clauses="@x, _ in @p", derived=True,
+        Source("firsts", "str", (PAIRS,), "@p", "first items", "of @p", "first item", clauses="@x, _ in @p",
+               derived=True,
                tags=("first_items", "pairs")),
     ]),
     pipelines("intervals", "intervals with a start and an end", 1.4, [
@@ -172,7 +185,8 @@ FAMILIES: tuple[Family, ...] = (
                "ends", "of @p", "end", clauses="_, @x in @p", derived=True, tags=("ends",)),
     ]),
     pipelines("ordering", "the smallest and the largest of a list", 1.4, [
-        Source("k_smallest", "int", (INT_LIST,), "sorted(@p)[:@k]", "results", opening="Take the @k smallest of @p in ascending order.",
+        Source("k_smallest", "int", (INT_LIST,), "sorted(@p)[:@k]", "results",
+               opening="Take the @k smallest of @p in ascending order.",
                derived=True, domain=FIRST, tags=("smallest",)),
         Source("k_largest", "int", (INT_LIST,), "sorted(@p, reverse=True)[:@k]", "results",
                opening="Take the @k largest of @p in descending order.", derived=True, domain=FIRST, tags=("largest",)),
@@ -195,7 +209,8 @@ FAMILIES: tuple[Family, ...] = (
                "written in binary in @p", "number", setup=("numbers = [int(code, 2) for code in @p]",),
                derived=True, without=UNSIGNED, tags=("binary_codes",)),
         Source("hex_codes", "int", (Slot("list[str]", ("codes", "addresses"), "hexes"),), "numbers", "numbers",
-               "written in hexadecimal in @p", "number", setup=("numbers = [int(code, 16) for code in @p]",), derived=True, without=UNSIGNED, tags=("hex_codes",)),
+               "written in hexadecimal in @p", "number", setup=("numbers = [int(code, 16) for code in @p]",),
+               derived=True, without=UNSIGNED, tags=("hex_codes",)),
     ]),
     pipelines("running totals", "running totals", 1.4, [
         Source("running", "int", (INT_LIST,), "accumulate(@p)", "running totals", "of @p", "running total",

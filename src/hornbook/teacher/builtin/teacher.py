@@ -1,8 +1,9 @@
 """The teacher that needs no model, no key and no network: rules and a grammar, deterministic."""
 
 from hornbook.teacher.builtin.grammar import exercise, family_of
+from hornbook.teacher.builtin.lessons import AUDIENCES
 from hornbook.teacher.builtin.rate import rate_document
-from hornbook.teacher.builtin.textbook import AUDIENCES, STYLES, write_section
+from hornbook.teacher.builtin.textbook import STYLES, write_section
 from hornbook.teacher.request import ExerciseRequest, Rated, RateRequest, TeacherError, TextbookRequest, WrittenExercise
 
 DISPLAY_NAME = "builtin (offline rules, not an LLM)"
