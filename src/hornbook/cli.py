@@ -34,8 +34,8 @@ WORK = Path("work")
 
 def main() -> None:
     """The entry point: what a user can mend is one line on standard error and exit code 1."""
-    # Threads that spin while they wait make training beside other programs 5 times slower (750 tokens/s for 4,400, on two
-    # busy cores). OpenMP reads this once, when PyTorch or scikit-learn is loaded.
+    # Threads that spin while they wait make training beside other programs 5 times slower (750 for 4,400 tokens/s, busy
+    # cores). OpenMP reads this once, when PyTorch or scikit-learn is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
         app()

@@ -121,7 +121,7 @@ SOURCES = {
         fields=DRILL_FIELDS,
         problem=drill_problem,
         wanted=lambda row: True,
-        checksum="DRILL_SUM",
+        checksum="de2e65cf1609c7d3a6b6b5efbb45c232e69e0a87b5c53073925142a175f55c71",
     ),
 }
 NAMES = tuple(SOURCES)

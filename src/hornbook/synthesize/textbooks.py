@@ -18,8 +18,8 @@ STEP, SOURCE = "textbooks", "textbook"
 def write_textbooks(config: TextbooksStep, inputs: Inputs, work: Workspace) -> Result:
     """Have the teacher write `count` distinct sections.
 
-    Writes documents.parquet (Document, source `textbook`; meta: topic, audience, style, request), dropped.parquet (reason
-    `duplicate`) and failed.parquet (requests the teacher could not answer).
+    Writes documents.parquet (Document, source `textbook`; meta: topic, audience, style, request), dropped.parquet
+    (reason `duplicate`) and failed.parquet (requests the teacher could not answer).
     """
     asked = config.textbooks
     with (

@@ -35,5 +35,5 @@ def exercises_in_reach() -> int:
 
 
 def sections_in_reach() -> int:
-    """The combinations of topic, audience and style; within each, examples differ as exercises do."""
-    return len(TOPICS) * len(AUDIENCES) * len(STYLES)
+    """How many sections differ in audience, style, or the composition or constants of their example, wording aside."""
+    return exercises_in_reach() * len(AUDIENCES) * len(STYLES)

@@ -88,8 +88,8 @@ def write_distinct(
             return tally
         if tally.asked >= PATIENCE * count + CHUNK:
             raise UserError(
-                f"{step}: the teacher `{teacher}` wrote {tally.kept} distinct texts of {count} in {tally.asked} requests "
-                f"({tally.failed} failed); ask for fewer in `{step}.count`"
+                f"{step}: the teacher `{teacher}` wrote {tally.kept} distinct texts of {count} in {tally.asked} "
+                f"requests ({tally.failed} failed); ask for fewer in `{step}.count`"
             )
     raise AssertionError("the stream of requests has no end")
 

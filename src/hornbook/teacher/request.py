@@ -96,4 +96,3 @@ class Teacher(Protocol):
 def request_id(request: Request) -> str:
     """The id of a request: the content id of its rendered prompt."""
     return content_id(request.render())
-

@@ -172,7 +172,7 @@ def noun_phrase(condition: Bound | None, plural: str, tail: str, rng: Random) ->
 
 
 def say(template: str, items: str, mark: str = "@n") -> str:
-    """The template with the items in it; a clause such as `, each doubled` is closed by a comma before the text goes on."""
+    """The template with the items in it; a clause such as `, each doubled` ends in a comma where the text goes on."""
     if ", each " in items:
         template = template.replace(f"{mark} ", f"{mark}, ")
     return template.replace(mark, items)

@@ -1,7 +1,7 @@
 """The drill: 164 problems of the grammar whose compositions are reserved, so that no exercise can be one of them.
 
 It measures whether a model puts known primitives together in ways it has not seen, not whether it can program. The
-frozen file is `data/drill.jsonl.gz`; `write_drill` makes it again, byte for byte, for as long as the grammar is the same.
+frozen file is `data/drill.jsonl.gz`; `write_drill` makes it again, byte for byte, while the grammar is the same.
 """
 
 import gzip
@@ -11,17 +11,26 @@ from pathlib import Path
 from random import Random
 
 from hornbook.records import Problem
-from hornbook.teacher.builtin.grammar import FAMILIES, THOROUGH, draw, is_reserved
+from hornbook.teacher.builtin.grammar import FAMILIES, THOROUGH, Made, draw, is_reserved
 
 PROBLEMS = 164  # as many as HumanEval has, so that intervals compare
 SEED = 20230620
 
 
 def build_drill() -> tuple[Problem, ...]:
-    """The problems, in an order that mixes the families. Every family has at least one."""
+    """The problems of the drill."""
+    exercises = [made.exercise for made in drilled()]
+    return tuple(
+        Problem(f"drill/{number}", e.prompt, e.name, e.solution, e.tests, protocol="drill")
+        for number, e in enumerate(exercises)
+    )
+
+
+def drilled() -> list[Made]:
+    """The exercises the drill is made of, in an order that mixes the families. Every family has at least one."""
     shares = family_shares()
     used: set[str] = set()
-    problems = []
+    exercises = []
 
     def wanted(composition: str) -> bool:
         return is_reserved(composition) and composition not in used
@@ -32,12 +41,9 @@ def build_drill() -> tuple[Problem, ...]:
         for _ in range(shares[name]):
             made = draw(rng, family, wanted, THOROUGH)
             used.add(made.composition)
-            problems.append(made.exercise)
-    Random(SEED).shuffle(problems)  # noqa: S311
-    return tuple(
-        Problem(f"drill/{number}", e.prompt, e.name, e.solution, e.tests, protocol="drill")
-        for number, e in enumerate(problems)
-    )
+            exercises.append(made)
+    Random(SEED).shuffle(exercises)  # noqa: S311
+    return exercises
 
 
 def family_shares() -> dict[str, int]:

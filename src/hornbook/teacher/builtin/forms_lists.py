@@ -12,8 +12,17 @@ INT_CONDITIONS, INT_CHANGES = conditions("int"), changes("int")
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
 INT_KEY_NAMES = ("last_digit", "digit_count", "digit_sum", "modulo", "divide", "abs", "distance", "square", "binary")
-STR_KEY_NAMES = ("first", "last", "head", "tail", "length", "vowel_count", "letter_count", "distinct_count",
-                 "sort_letters")
+STR_KEY_NAMES = (
+    "first",
+    "last",
+    "head",
+    "tail",
+    "length",
+    "vowel_count",
+    "letter_count",
+    "distinct_count",
+    "sort_letters",
+)
 INT_KEYS = tuple(change for change in INT_CHANGES if change.name in INT_KEY_NAMES)
 STR_KEYS = tuple(change for change in STR_CHANGES if change.name in STR_KEY_NAMES)
 
@@ -51,8 +60,9 @@ def _sorting(kind: Kind) -> Builder:
         source = f"[{x} for {x} in {parameter.name} if {condition.code(x)}]" if condition else parameter.name
         code = way.part.code.replace("@l", source).replace("@y", f"lambda {x}: {key.code(x)}")
         returns = parameter.annotation
-        return Draft((parameter,), returns, doc, (f"return {code}",), (*tags_of(way, condition, key), (parameter.name,
-                                                                                                       )))
+        return Draft(
+            (parameter,), returns, doc, (f"return {code}",), (*tags_of(way, condition, key), (parameter.name,))
+        )
 
     return build
 
@@ -94,8 +104,9 @@ def _replacement(kind: Kind) -> Builder:
         condition, change = parts
         parameter, singular, x = list_parameter(kind, rng)
         test = condition.holds(rng)
-        doc = rng.choice((f"Return a copy of {parameter.name} where each {singular} that {test} is replaced by its {change.by()}.",
-                          f"Replace each {singular} that {test} by its {change.by()} and keep the others."))  # fmt: skip
+        which, by = f"each {singular} that {test}", change.by()
+        doc = rng.choice((f"Return a copy of {parameter.name} where {which} is replaced by its {by}.",
+                          f"Replace {which} by its {by} and keep the others."))  # fmt: skip
         body = (f"return [{change.code(x)} if {condition.code(x)} else {x} for {x} in {parameter.name}]",)
         tags = (("replace", "update", "change"), *tags_of(condition, change), (parameter.name,))
         return Draft((parameter,), parameter.annotation, doc, body, tags)
@@ -148,8 +159,13 @@ def _search(kind: Kind) -> Builder:
         parameter, singular, x = list_parameter(kind, rng)
         doc = way.phrase(rng).replace("@a", f"{singular} that {condition.holds(rng)}").replace("@p", parameter.name)
         lines = way.part.code.replace("@x", x).replace("@c", condition.code(x)).replace("@p", parameter.name)
-        return Draft((parameter,), way.part.returns.replace("@t", type_of(kind)), doc, tuple(lines.split("; ")),
-                     (*tags_of(way, condition), (singular,)))
+        return Draft(
+            (parameter,),
+            way.part.returns.replace("@t", type_of(kind)),
+            doc,
+            tuple(lines.split("; ")),
+            (*tags_of(way, condition), (singular,)),
+        )
 
     return build
 
@@ -195,6 +211,21 @@ NEIGHBOUR_ENDS = (
     Choice("sums", "[a + b for @f if @c]", ("List the sums of the neighbours a, b in @p where @w.",), tags=("sums",),
            returns="list[int]"),
 )  # fmt: skip
+
+
+def _two_conditions(kind: Kind) -> Builder:
+    def build(parts: Sequence[Any], rng: Random) -> Draft:
+        first, link, second, end = parts
+        parameter, singular, x = list_parameter(kind, rng)
+        items = f"{singular} that {first.holds(rng)} {link.name} {second.holds(rng)}"
+        doc = say(end.phrase(rng), items)
+        left = f"({first.code(x)})" if link.name == "or" and first.part.compound else first.code(x)
+        test = f"{left} {link.name} {second.code(x)}"
+        code = end.part.code.replace("@x", x).replace("@f", f"{x} in {parameter.name}").replace("@c", test)
+        return Draft((parameter,), end.part.returns.replace("@t", type_of(kind)), doc, (f"return {code}",),
+                     (*tags_of(end, first), (link.name,), *tags_of(second)))  # fmt: skip
+
+    return build
 
 
 LINKS = (Choice("and"), Choice("or"))

@@ -6,9 +6,8 @@ from random import Random
 from typing import Any
 
 from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, say, tags_of, type_of
-from hornbook.teacher.builtin.pipeline import SINGULAR
+from hornbook.teacher.builtin.pipeline import INTS, SINGULAR, different
 from hornbook.teacher.builtin.primitives import Change, Domain, changes, conditions
-from hornbook.teacher.builtin.sources import INTS
 
 INT_CHANGES, INT_CONDITIONS = changes("int"), conditions("int")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
@@ -19,8 +18,9 @@ NUMBER = ("n", "number", "value", "num", "x", "score", "age", "points")
 RESULT = "the result"
 
 SHORTENING = frozenset(("first", "last", "head", "tail", "drop_first", "drop_last", "remove"))
-INDEXING = frozenset(("first", "last", "head", "tail", "drop_first",
-                      "drop_last"))  # would fail, or idle, on a short rest
+INDEXING = frozenset(
+    ("first", "last", "head", "tail", "drop_first", "drop_last")
+)  # would fail, or idle, on a short rest
 
 LABEL_PAIRS: Domain = (("low", "high"), ("yes", "no"), ("left", "right"), ("red", "blue"), ("first", "second"),
                                   ("small", "large"), ("hot", "cold"), ("win", "lose"))  # fmt: skip
@@ -49,9 +49,7 @@ COMPARISONS = (
 )  # fmt: skip
 
 
-def _chain(
-    first_line: str, start: str, steps: Sequence[Bound | None], rng: Random
-) -> tuple[list[str], str, str, str]:
+def _chain(first_line: str, start: str, steps: Sequence[Bound | None], rng: Random) -> tuple[list[str], str, str, str]:
     """Code and words of successive changes: lines, the last expression, the sentences, the last phrase."""
     present = [step for step in steps if step is not None]
     lines, said = [f"result = {first_line}"] if first_line else [], []
@@ -72,8 +70,9 @@ def stepping(kind: str, names: tuple[str, ...], annotation: str, maker: str, nou
         final: Change = [part for part in parts if part is not None][-1].part
         doc = f"{words}Return {phrase}."
         body = (*lines, f"return {last}")
-        return Draft((Parameter(name, annotation, maker),), type_of(final.gives), doc, body, (*tags_of(*parts), (noun,
-                                                                                                                 )))
+        return Draft(
+            (Parameter(name, annotation, maker),), type_of(final.gives), doc, body, (*tags_of(*parts), (noun,))
+        )
 
     return build
 
@@ -108,8 +107,11 @@ def branching(kind: str, names: tuple[str, ...], annotation: str, maker: str, no
             f"return {no.code(name) if no else name}",
         )
         return Draft(
-            (Parameter(name, annotation, maker),), type_of(yes.part.gives), doc, body, (*tags_of(yes, condition, no),
-                                                                                        (noun,))
+            (Parameter(name, annotation, maker),),
+            type_of(yes.part.gives),
+            doc,
+            body,
+            (*tags_of(yes, condition, no), (noun,)),
         )
 
     return build
@@ -126,9 +128,7 @@ def _label(parts: Sequence[Any], rng: Random) -> Draft:
     first, second, labels = parts
     name = rng.choice(NUMBER)
     one, two = labels.fill("@k"), labels.fill("@j")
-    doc = (
-        f'Return {one} if {name} {first.holds(rng)}, {two} if it {second.holds(rng)}, and "other" otherwise.'
-    )
+    doc = f'Return {one} if {name} {first.holds(rng)}, {two} if it {second.holds(rng)}, and "other" otherwise.'
     body = (
         f"if {first.code(name)}:",
         f"    return {one}",
@@ -156,13 +156,12 @@ def _two_numbers(parts: Sequence[Any], rng: Random) -> Draft:
         doc = f"Take {taken}. Return {change.one(rng, RESULT)}."
         body = (f"result = {first}", f"return {change.code('result')}")
         return Draft(parameters, type_of(change.part.gives), doc, body, tags)
+    test = f"return {condition.code('result')}"
     if change is None:
         doc = f"Return True if {taken} {condition.holds(rng)}."
-        body = (f"result = {first}", f"return {condition.code('result')}")
-    else:
-        doc = f"Take {taken}. Return True if {change.one(rng, RESULT)} {condition.holds(rng)}."
-        body = (f"result = {first}", f"result = {change.code('result')}", f"return {condition.code('result')}")
-    return Draft(parameters, "bool", doc, body, tags)
+        return Draft(parameters, "bool", doc, (f"result = {first}", test), tags)
+    doc = f"Take {taken}. Return True if {change.one(rng, RESULT)} {condition.holds(rng)}."
+    return Draft(parameters, "bool", doc, (f"result = {first}", f"result = {change.code('result')}", test), tags)
 
 
 def _two_numbers_allowed(parts: Sequence[Any]) -> bool:
@@ -178,8 +177,11 @@ def _compare(parts: Sequence[Any], rng: Random) -> Draft:
     doc = comparison.phrase(rng).replace("@1", left.one(rng, name)).replace("@2", right.one(rng, name))
     code = comparison.part.code.replace("@l", left.code(name)).replace("@r", right.code(name))
     return Draft(
-        (Parameter(name, "int", "int"),), comparison.part.returns, doc, (f"return {code}",), tags_of(comparison, left,
-                                                                                                     right)
+        (Parameter(name, "int", "int"),),
+        comparison.part.returns,
+        doc,
+        (f"return {code}",),
+        tags_of(comparison, left, right),
     )
 
 
@@ -202,15 +204,21 @@ def _repeat(parts: Sequence[Any], rng: Random) -> Draft:
         doc, body = f"{opening} Return v.", (f"v = {name}", f"for _ in range({count}):", *lines, "return v")
     else:
         doc = f"{opening} Return a list of the values of v after each round."
-        body = (f"v = {name}", "result = []", f"for _ in range({count}):", *lines, "    result.append(v)",
-                "return result")
+        body = (
+            f"v = {name}",
+            "result = []",
+            f"for _ in range({count}):",
+            *lines,
+            "    result.append(v)",
+            "return result",
+        )
     returns = "int" if result.name == "last" else "list[int]"
     return Draft((Parameter(name, "int", "int"),), returns, doc, body, tags_of(times, first, second))
 
 
 def _repeat_allowed(parts: Sequence[Any]) -> bool:
     _, first, second, _ = parts
-    return second is None or (first.name != second.name and not (first.parameter and first.parameter == second.parameter))
+    return second is None or different((first, second))
 
 
 def _until(parts: Sequence[Any], rng: Random) -> Draft:
@@ -282,8 +290,9 @@ def _sequence(parts: Sequence[Any], rng: Random) -> Draft:
     else:
         doc = f"Term 0 is {initial}, and each next term is {said}. Return term {n}."
         lines.append(f"return {first.code(item)}")
-    return Draft((Parameter(n, "int", "small"),), "int", doc, tuple(lines), (*tags_of(first, second), ("term",
-                                                                                                       "sequence")))
+    return Draft(
+        (Parameter(n, "int", "small"),), "int", doc, tuple(lines), (*tags_of(first, second), ("term", "sequence"))
+    )
 
 
 def _generator(parts: Sequence[Any], rng: Random) -> Draft:

@@ -55,8 +55,9 @@ AGGREGATES = (
 ROW_AGGREGATES = (
     Choice("sum", "sum(@g)", ("the sum of @n",), tags=("sum", "totals"), returns="int"),
     Choice("largest", "max(@h, default=0)", ("the largest of @n (0 if none)",), tags=("largest", "max"), returns="int"),
-    Choice("smallest", "min(@h, default=0)", ("the smallest of @n (0 if none)",), tags=("smallest", "min"),
-           returns="int"),
+    Choice(
+        "smallest", "min(@h, default=0)", ("the smallest of @n (0 if none)",), tags=("smallest", "min"), returns="int"
+    ),
     Choice("list", "[@g]", ("a list of @n",), tags=("list", "collect"), returns="list[@t]"),
     Choice("sorted", "sorted(@g)", ("a sorted list of @n",), tags=("sorted",), returns="list[@t]"),
     Choice("set", "{@g}", ("the set of @n",), tags=("set",), returns="set[@t]"),
@@ -79,8 +80,9 @@ def _rows(parts: Sequence[Any], rng: Random) -> Draft:
 
 def _rows_allowed(parts: Sequence[Any]) -> bool:
     aggregate, condition, change = parts
-    numeric = aggregate.name in ("sum", "largest", "smallest")
-    return (condition is not None or change is not None) and not (numeric and change is not None and change.gives != "int")
+    if aggregate.name in ("sum", "largest", "smallest") and change is not None and change.gives != "int":
+        return False
+    return condition is not None or change is not None
 
 
 def _grid(parts: Sequence[Any], rng: Random) -> Draft:
@@ -102,7 +104,8 @@ def _stack(parts: Sequence[Any], rng: Random) -> Draft:
     condition, change, end = parts
     parameter, singular, x = list_parameter("int", rng)
     pushed = f"its {change.by()}" if change else "it"
-    doc = f"For each {singular}: if it {condition.holds(rng)}, push {pushed} on a stack, otherwise pop the top if any. {end.phrase(rng)}"
+    which = f"if it {condition.holds(rng)}, push {pushed} on a stack, otherwise pop the top if any"
+    doc = f"For each {singular}: {which}. {end.phrase(rng)}"
     body = (
         "stack = []",
         f"for {x} in {parameter.name}:",
@@ -202,8 +205,10 @@ def _entries_allowed(parts: Sequence[Any]) -> bool:
 def _points(parts: Sequence[Any], rng: Random) -> Draft:
     first, second, value, end = parts
     name = rng.choice(("points", "positions", "cells"))
-    doc = say(end.phrase(rng),
-              f"{value.phrase(rng)} for the (x, y) in {name} where x {first.holds(rng)} and y {second.holds(rng)}")
+    doc = say(
+        end.phrase(rng),
+        f"{value.phrase(rng)} for the (x, y) in {name} where x {first.holds(rng)} and y {second.holds(rng)}",
+    )
     generator = f"{value.part.code} for x, y in {name} if {first.code('x')} and {second.code('y')}"
     returns = end.part.returns
     return Draft((Parameter(name, "list[tuple[int, int]]", "points"),), returns, doc,

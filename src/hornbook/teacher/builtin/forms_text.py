@@ -6,9 +6,8 @@ from typing import Any
 
 from hornbook.teacher.builtin.compose import Choice, Draft, Family, Parameter, noun_phrase, say, tags_of, type_of
 from hornbook.teacher.builtin.forms_numbers import RESULT, branch_allowed, branching, stepping, steps_allowed
-from hornbook.teacher.builtin.pipeline import SINGULAR
+from hornbook.teacher.builtin.pipeline import INTS, SINGULAR
 from hornbook.teacher.builtin.primitives import changes, conditions
-from hornbook.teacher.builtin.sources import INTS
 from hornbook.teacher.builtin.sources import TEXTS as TEXT
 
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
@@ -94,8 +93,9 @@ def _same_kind(parts: Sequence[Any]) -> bool:
 
 def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
     change, relation = parts
-    one, two = rng.choice((("a", "b"), ("s", "t"), ("word", "other"), ("name", "key"), ("old", "new"), ("start",
-                                                                                                        "end")))
+    one, two = rng.choice(
+        (("a", "b"), ("s", "t"), ("word", "other"), ("name", "key"), ("old", "new"), ("start", "end"))
+    )
     said = relation.phrase(rng).replace("@1", change.one(rng, one)).replace("@2", change.one(rng, two))
     body = (f"left = {change.code(one)}", f"right = {change.code(two)}", f"return {relation.part.code}")
     returns = relation.part.returns.replace("@t", type_of(change.part.gives))
@@ -105,15 +105,18 @@ def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
 
 RELATIONS = (
     Choice("equal", "left == right", ("Return True if @1 equals @2.",), tags=("same", "equal"), returns="bool"),
-    Choice("differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"),
-           returns="bool"),
+    Choice(
+        "differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"), returns="bool"
+    ),
     Choice("before", "left < right", ("Return True if @1 is less than @2.",), tags=("before", "less"), returns="bool"),
     Choice("both", "left + right", ("Return @1 plus @2.",), tags=("joined", "together"), returns="@t"),
     Choice("pair", "[left, right]", ("Return a list of @1 and @2.",), tags=("pair", "both"), returns="list[@t]"),
-    Choice("smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"),
-           returns="@t"),
-    Choice("larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"),
-           returns="@t"),
+    Choice(
+        "smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"), returns="@t"
+    ),
+    Choice(
+        "larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"), returns="@t"
+    ),
 )
 
 
@@ -144,7 +147,7 @@ def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
     only = f" if {condition.code('v')}" if condition else ""
     element = change.code("v") if change else "v"
     body = (
-        f"pairs = [part.split(\"=\") for part in {name}.split({comma})]",
+        f'pairs = [part.split("=") for part in {name}.split({comma})]',
         "items = {k: int(v) for k, v in pairs}",
         "return " + end.part.code.replace("@e", element).replace("@i", only),
     )
@@ -155,8 +158,13 @@ def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
 
 KEY_VALUE_SEPARATORS = Choice("comma", domain=((",",), (";",), (" ",), ("&",)))
 KEY_VALUE_ENDS = (
-    Choice("dict", "{k: @e for k, v in items.items()@i}", ("Return a dict with @n.",), tags=("dict",),
-           returns="dict[str, @t]"),
+    Choice(
+        "dict",
+        "{k: @e for k, v in items.items()@i}",
+        ("Return a dict with @n.",),
+        tags=("dict",),
+        returns="dict[str, @t]",
+    ),
     Choice("list", "[@e for v in items.values()@i]", ("Return a list of @n.",), tags=("values",), returns="list[@t]"),
     Choice("sum", "sum(@e for v in items.values()@i)", ("Return the sum of @n.",), tags=("sum",), returns="@t"),
 )

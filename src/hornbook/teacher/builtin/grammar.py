@@ -1,5 +1,6 @@
 """The grammar: families, draws from them, reserved compositions, and how much is in reach."""
 
+import builtins
 import hashlib
 import keyword
 from collections.abc import Callable, Sequence
@@ -24,7 +25,7 @@ FAMILIES: tuple[Family, ...] = (
 RESERVED_PER_MILLE = 50  # of the compositions: the drill's, never trained on
 NONE_SHARE = 0.4
 LONGEST_RESULT = 160  # characters of a literal that a reader can still check
-BUILTINS = frozenset(dir(__builtins__) if not isinstance(__builtins__, dict) else __builtins__)
+BUILTINS = frozenset(dir(builtins))
 PLAIN_VERBS = (
     "solve", "compute", "process", "evaluate", "answer", "combine", "transform", "examine", "extract", "select", "pick",
     "gather", "reduce", "convert", "handle", "build", "find", "make", "derive", "produce", "work_out", "figure_out",
@@ -63,7 +64,7 @@ def is_reserved(composition: str) -> bool:
 
 
 def exercise(family: Family, seed: int, name: str | None = None) -> Made:
-    """The exercise of a family that belongs to a seed: a function of its arguments alone, never of a reserved composition."""
+    """The exercise of a family that belongs to a seed: a function of its arguments alone, never reserved."""
     rng = Random(f"exercise {family.name} {seed}")  # noqa: S311 (no secret)
     return draw(rng, family, lambda key: not is_reserved(key), name=name)
 
@@ -71,7 +72,7 @@ def exercise(family: Family, seed: int, name: str | None = None) -> Made:
 def draw(
     rng: Random, family: Family, wanted: Callable[[str], bool], thorough: Thoroughness = QUICK, name: str | None = None
 ) -> Made:
-    """The first exercise of a family that the generator draws whose composition is wanted and whose tests tell something."""
+    """The first exercise of a family that is drawn with a wanted composition and tests that tell something."""
     while True:
         parts = draw_parts(family, rng)
         if wanted(family.key(parts)):
@@ -147,8 +148,8 @@ def survives(
         draft = family.build(without, Random(place))  # noqa: S311
         extra = [other.parameter for other in without if other is not None and other.parameter is not None]
         scope: dict[str, Any] = {}
-        exec(compile("".join(written(draft, [*draft.parameters, *extra], name)), "<mutant>", "exec"),
-             scope)
+        program = "".join(written(draft, [*draft.parameters, *extra], name))
+        exec(compile(program, "<mutant>", "exec"), scope)  # noqa: S102
         try:
             same = all(literal(eval(expression, scope)) == result for expression, result in tests)  # noqa: S307
         except (AttributeError, TypeError, ValueError):  # a method of another name, a value of another type
@@ -240,7 +241,7 @@ def _arguments(
 
 
 def select_tests(found: Sequence[tuple[str, str]], count: int) -> list[tuple[str, str]]:
-    """Up to `count` calls with as many different results as there are; none where there are too few to tell something."""
+    """Up to `count` calls with as many different results as there are; none where there are too few to tell."""
     results = {result for _, result in found}
     if len(results) < (2 if results <= {"True", "False"} else 3):
         return []

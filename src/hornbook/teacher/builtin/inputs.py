@@ -5,13 +5,84 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 from random import Random
 
-VOCABULARY = ["apple", "banana", "cherry", "date", "elder", "fig", "grape", "lemon", "melon", "olive", "pear", "plum",
-              "bread", "salt", "soup", "tea", "milk", "rice", "ant", "bear", "cat", "dog", "eel", "fox", "goat",
-              "hen", "owl", "pig", "rat", "seal", "tiger", "wolf", "zebra", "red", "blue", "green", "pink", "gold",
-              "rose", "run", "jump", "sit", "stand", "read", "write", "sing", "open", "close", "start", "stop",
-              "rain", "snow", "wind", "storm", "cloud", "river", "lake", "hill", "map", "box", "pen", "desk", "lamp",
-              "door", "nest", "tent", "boat", "train", "road", "pilot", "baker", "nurse", "actor", "queen", "sailor",
-              "monitor"]
+VOCABULARY = [
+    "apple",
+    "banana",
+    "cherry",
+    "date",
+    "elder",
+    "fig",
+    "grape",
+    "lemon",
+    "melon",
+    "olive",
+    "pear",
+    "plum",
+    "bread",
+    "salt",
+    "soup",
+    "tea",
+    "milk",
+    "rice",
+    "ant",
+    "bear",
+    "cat",
+    "dog",
+    "eel",
+    "fox",
+    "goat",
+    "hen",
+    "owl",
+    "pig",
+    "rat",
+    "seal",
+    "tiger",
+    "wolf",
+    "zebra",
+    "red",
+    "blue",
+    "green",
+    "pink",
+    "gold",
+    "rose",
+    "run",
+    "jump",
+    "sit",
+    "stand",
+    "read",
+    "write",
+    "sing",
+    "open",
+    "close",
+    "start",
+    "stop",
+    "rain",
+    "snow",
+    "wind",
+    "storm",
+    "cloud",
+    "river",
+    "lake",
+    "hill",
+    "map",
+    "box",
+    "pen",
+    "desk",
+    "lamp",
+    "door",
+    "nest",
+    "tent",
+    "boat",
+    "train",
+    "road",
+    "pilot",
+    "baker",
+    "nurse",
+    "actor",
+    "queen",
+    "sailor",
+    "monitor",
+]
 PALINDROMES = ("level", "noon", "radar", "civic", "kayak", "pop", "eve", "refer", "mom")
 CASED = ("Tom", "Lily", "Berlin", "HTML", "SQL", "Paris", "TV", "Bob", "CSS", "Rome")  # no uppercase vowels
 NUMERIC = ("42", "7", "2024", "r2", "b12", "room5", "100", "x1")
@@ -156,7 +227,8 @@ def _date(rng: Random, hints: Hints) -> date:
 
 
 def _times(rng: Random, hints: Hints) -> list[str]:
-    return [f"{rng.randrange(24):02d}:{rng.choice((0, 5, 12, 15, 30, 40, 45, 59)):02d}" for _ in range(_length(rng) - 1)]
+    minutes = (0, 5, 12, 15, 30, 40, 45, 59)
+    return [f"{rng.randrange(24):02d}:{rng.choice(minutes):02d}" for _ in range(_length(rng) - 1)]
 
 
 def _records(rng: Random, hints: Hints) -> list[dict[str, int]]:

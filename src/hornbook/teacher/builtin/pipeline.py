@@ -107,8 +107,12 @@ def _build(parts: Sequence[Any], rng: Random) -> Draft:
     else:
         imports = source.part.imports + end.imports
     return Draft(
-        parameters, return_type(source, change, end), doc, body, pipeline_tags(parts, parameters),
-        tuple(sorted(imports))
+        parameters,
+        return_type(source, change, end),
+        doc,
+        body,
+        pipeline_tags(parts, parameters),
+        tuple(sorted(imports)),
     )
 
 
@@ -264,24 +268,12 @@ def guarded(condition: Bound | None, variable: str, depth: int, line: str) -> li
 
 
 def different(parts: Sequence[Any]) -> bool:
+    """Whether the first two parts differ, and would not give one name to two parameters."""
     first, second = parts[0], parts[1]
     return bool(first.name != second.name and not (first.parameter and first.parameter == second.parameter))
 
-def _two_conditions(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
-        first, link, second, end = parts
-        parameter, singular, x = list_parameter(kind, rng)
-        items = f"{singular} that {first.holds(rng)} {link.name} {second.holds(rng)}"
-        doc = say(end.phrase(rng), items)
-        left = f"({first.code(x)})" if link.name == "or" and first.part.compound else first.code(x)
-        test = f"{left} {link.name} {second.code(x)}"
-        code = end.part.code.replace("@x", x).replace("@f", f"{x} in {parameter.name}").replace("@c", test)
-        return Draft((parameter,), end.part.returns.replace("@t", type_of(kind)), doc, (f"return {code}",),
-                     (*tags_of(end, first), (link.name,), *tags_of(second)))  # fmt: skip
-
-    return build
-
 
 def same_type(parts: Sequence[Any]) -> bool:
+    """Whether a changed item can stand among items that stay as they are."""
     condition, change = parts[0], parts[1]
     return bool(change.by and (condition is None or change.gives == condition.kind))

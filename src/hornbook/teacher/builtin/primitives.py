@@ -17,7 +17,7 @@ NO_CONSTANTS: Domain = ((),)
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A property of one item. It stands before a plural noun (`before`), after it (`after`), or as a predicate (`holds`)."""
+    """A property of one item. It stands before a plural noun, after it, or as a predicate (`holds`)."""
 
     name: str
     kind: Kind

@@ -16,15 +16,24 @@ LONGEST_CALL, LONGEST_OUTPUT = 60, 50  # characters
 STYLES = ("worked example", "example first", "question and answer", "two examples", "step by step")
 
 TITLES = ("# @t", "# A short lesson on @t", "# A first look at @t", "# Practice with @t", "# @t, by example")
-CONDITION_FRAMES = ("The test `@c` is true when @x @h.", "To ask whether @x @h, write `@c`.",
-                    "In Python, `@c` tells whether @x @h.")
+CONDITION_FRAMES = (
+    "The test `@c` is true when @x @h.",
+    "To ask whether @x @h, write `@c`.",
+    "In Python, `@c` tells whether @x @h.",
+)
 CHANGE_FRAMES = ("The expression `@c` gives @o.", "To get @o, write `@c`.", "We write `@c` for @o.")
 TASKS = ("The task is as follows. @d", "Here is what we want. @d", "Our function has one job. @d")
 LEADS = ("Here is the function:", "In code:", "This is the whole function:", "Written in Python:")
-SECOND_LEADS = ("A second function is built in the same way:", "Here is another one of the same kind:",
-                "Now with other parts:")
-CHECKS = ("The call at the end prints `@r`.", "Run it, and you will see `@r`.",
-          "The last line prints `@r`, as its comment says.")
+SECOND_LEADS = (
+    "A second function is built in the same way:",
+    "Here is another one of the same kind:",
+    "Now with other parts:",
+)
+CHECKS = (
+    "The call at the end prints `@r`.",
+    "Run it, and you will see `@r`.",
+    "The last line prints `@r`, as its comment says.",
+)
 
 
 def write_section(family: Family, audience: str, style: str, seed: int) -> str:
@@ -127,8 +136,9 @@ def explain(parts: Sequence[Bound | None], rng: Random) -> list[str]:
         if isinstance(part, Condition):
             item = VARIABLES[part.kind]
             frame = rng.choice(CONDITION_FRAMES)
-            notes.append(frame.replace("@c", bound.code(item)).replace("@x", f"`{item}`").replace("@h",
-                                                                                                  bound.holds(rng)))
+            notes.append(
+                frame.replace("@c", bound.code(item)).replace("@x", f"`{item}`").replace("@h", bound.holds(rng))
+            )
         elif isinstance(part, Change):
             item = VARIABLES[part.kind]
             frame = rng.choice(CHANGE_FRAMES)
