@@ -66,9 +66,9 @@ def run(
     from hornbook.pipeline import run_directory, save_run
     from hornbook.report.collect import read_run, read_scores
     from hornbook.report.render import write_report
-    from hornbook.terminal import StepLines, show_scores
     from hornbook.run.engine import run_steps
     from hornbook.run.progress import Terminal
+    from hornbook.terminal import StepLines, show_scores
 
     started = time.monotonic()
     planned = _build(recipe, arm, set_, work)
@@ -92,9 +92,9 @@ def plan(
     recipe: RecipePath, work: WorkDirectory = WORK, set_: Overrides = None, arm: ArmName = None, as_json: AsJson = False
 ) -> None:
     """Show which steps a run would carry out, and why."""
-    from hornbook.terminal import show_plan
     from hornbook.run.engine import intents
     from hornbook.run.fingerprint import directory_name
+    from hornbook.terminal import show_plan
 
     planned = intents(work, _build(recipe, arm, set_, work).steps)
     if as_json:

@@ -1,8 +1,8 @@
 """The whole configuration vocabulary: strict models that say everything a run depends on.
 
-A recipe is YAML onto these models. Sections are frozen, unknown and missing keys are refused, and nothing that changes a
-result has a default: a recipe is complete by itself. Only `machine:` may be left out, because it never changes what a
-step is (design, section 5.3).
+A recipe is YAML onto these models. Sections are frozen, unknown and missing keys are refused, and nothing that changes
+a result has a default: a recipe is complete by itself. Only `machine:` may be left out, because it never changes what a
+step is.
 """
 
 from typing import Annotated, Literal

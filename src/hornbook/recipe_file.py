@@ -165,7 +165,7 @@ def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None
 
 def _may_have(parents: Location, name: str) -> bool:
     """Whether a section left out of the file may hold this field: only optional ones and entries of `mixture`."""
-    return bool(parents) and parents[-1] in ("mixture", "models") or (not parents and name == "machine")
+    return (bool(parents) and parents[-1] in ("mixture", "models")) or (not parents and name == "machine")
 
 
 def _meant(name: str, known: list[str]) -> str:

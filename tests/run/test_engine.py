@@ -106,7 +106,7 @@ def test_more_failures_than_the_limit_stop_the_run(tmp_path):
 
 def test_an_error_is_kept_for_status_and_names_the_step(tmp_path):
     step = Step("load", f"{STEPS}:mendable", 1, Add(amount=1))
-    with pytest.raises(UserError, match="^load: data.jsonl, line 3: not JSON$"):
+    with pytest.raises(UserError, match=r"^load: data\.jsonl, line 3: not JSON$"):
         run(tmp_path, [step])
     partial = tmp_path / f"{directory_name(step)}.partial"
     assert json.loads((partial / "failed.json").read_text())["error"] == "data.jsonl, line 3: not JSON"

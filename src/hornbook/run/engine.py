@@ -26,7 +26,7 @@ from hornbook.run.fingerprint import directory_name, encode, identity
 from hornbook.run.manifest import MANIFEST, describe_files, read_manifest, verify_files, write_manifest
 from hornbook.run.memory import PeakMemory
 from hornbook.run.progress import Progress
-from hornbook.run.step import Counts, Result, Step, StepFunction, Workspace
+from hornbook.run.step import Counts, Step, StepFunction, Workspace
 
 PARTIAL = ".partial"
 FAILED = "failed.json"  # in a partial directory: why it stopped
@@ -143,11 +143,10 @@ def locked(work: Path) -> Iterator[None]:
     """
     try:
         work.mkdir(parents=True, exist_ok=True)
-        lock = open(work / ".lock", "w")
+        lock = (work / ".lock").open("w")
     except OSError as error:
-        raise UserError(
-            f"{work}: cannot be used as the work directory ({error.strerror}); give another --work"
-        ) from error
+        reason = error.strerror
+        raise UserError(f"{work}: cannot be used as the work directory ({reason}); give another --work") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
