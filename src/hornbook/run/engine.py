@@ -1,12 +1,13 @@
 """Runs steps in order, each once: knows steps, and no stage.
 
 A step's output is written to `<name>-<identity>.partial/`; the manifest is written last; the directory is then renamed.
-If the final name exists the step is done, and nothing else means done (design, section 5).
+If the final name exists the step is done, and nothing else means done.
 """
 
 import errno
 import fcntl
 import importlib
+import importlib.metadata
 import json
 import os
 import platform
@@ -14,7 +15,7 @@ import shutil
 import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from hornbook.run.step import Counts, Step, StepFunction, Workspace
 
 PARTIAL = ".partial"
 FAILED = "failed.json"  # in a partial directory: why it stopped
+PACKAGES = ("hornbook", "torch", "daft", "scikit-learn", "tokenizers", "numpy", "pyarrow")
 State = Literal["done", "pending", "interrupted", "failed"]
 
 
@@ -215,7 +217,7 @@ def _run_step(work: Path, step: Step, machine: MachineConfig, progress: Progress
             "config": encode(step.config),
             "inputs": {key: directory.name for key, directory in inputs.items()},
             "content": dict(step.content),
-            "machine": {**machine.model_dump(), "platform": platform.platform(), "python": platform.python_version()},
+            "machine": {**machine.model_dump(), **_software()},
             "started": started.isoformat(timespec="seconds"),
             "ended": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "seconds": round(time.monotonic() - clock, 3),
@@ -229,6 +231,15 @@ def _run_step(work: Path, step: Step, machine: MachineConfig, progress: Progress
         partial.rename(final)
         _flush_directory(work)
     return manifest
+
+
+def _software() -> dict[str, str]:
+    """The system, Python, and the packages whose version may change a result."""
+    found = {}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            found[package] = importlib.metadata.version(package)
+    return {"platform": platform.platform(), "python": platform.python_version(), **found}
 
 
 def _check_counts(step: Step, counts: Counts | None) -> None:

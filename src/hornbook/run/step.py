@@ -50,7 +50,7 @@ StepFunction = Callable[[Any, Inputs, Workspace], Result]  # (config, inputs, wo
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A unit of work whose identity is its function, version, config and inputs (design, section 5.1)."""
+    """A unit of work whose identity is its function, version, config and inputs."""
 
     name: str
     function: str  # `module:name` of a StepFunction, imported when the step runs and not before
