@@ -55,7 +55,7 @@ def test_a_changed_field_rebuilds_exactly_what_is_downstream_and_the_plan_says_s
     expected = [name for name, intent in planned.items() if intent.state != "done"]
     assert expected == ["b", "c"]
     assert planned["b"].why == "amount 10 → 20"
-    assert planned["c"].why == "input b is rebuilt"
+    assert planned["c"].why == "rebuilt before it: b"
     assert run(tmp_path, changed) == expected
     assert (tmp_path / directory_name(changed[0]) / "number").read_text() == "126"
     assert run(tmp_path, chain()) == []  # the first variant is still there

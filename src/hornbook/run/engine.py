@@ -81,7 +81,7 @@ def intents(work: Path, targets: Sequence[Step]) -> list[Intent]:
             planned.append(Intent(step, state, ""))
             continue
         rebuilt.add(directory_name(step))
-        again = [name for name, source in step.inputs.items() if directory_name(source) in rebuilt]
+        again = [source.name for source in step.inputs.values() if directory_name(source) in rebuilt]
         planned.append(Intent(step, state, _why(work, step, state, again)))
     return planned
 
@@ -100,7 +100,7 @@ def _why(work: Path, step: Step, state: State, rebuilt_inputs: list[str]) -> str
     if previous["content"] != dict(step.content):
         reasons.append("what it reads has changed")
     if rebuilt_inputs:
-        reasons.append("input " + ", ".join(rebuilt_inputs) + " is rebuilt")
+        reasons.append("rebuilt before it: " + ", ".join(rebuilt_inputs))
     return "; ".join(reasons) or "another input than the last time"
 
 
