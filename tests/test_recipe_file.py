@@ -110,3 +110,25 @@ def test_the_resolved_recipe_reads_back_as_itself(tmp_path):
     again = read_recipe(path).resolve()
     assert isinstance(again, Recipe)
     assert again == recipe
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "complaint"),
+    [
+        ("seed: 1\n", "seed: &s 1\nname: *s\n", "a recipe has no aliases"),
+        ("seed-2: {seed: 2}", '"../../seed-2": {seed: 2}', "is no name for an arm"),
+        ("seed-2: {seed: 2}", "2: {seed: 2}", "a key of a recipe is text"),
+        ("seed: 1\n", "seed: 010\n", "seed: should be a valid integer"),
+        ("seed: 1\n", "seed: 2020-13-45\n", "seed: should be a valid integer"),
+        ("learning_rate: 2e-3", "learning_rate: 1e999", "learning_rate"),
+        ("betas: [0.9, 0.95]", "betas: [1.0, 0.95]", "betas"),
+        ("rotary_share: 0.5", "rotary_share: 0.013", "rotary share"),
+    ],
+)
+def test_hostile_and_late_faults_end_before_anything_runs(tmp_path, before, after, complaint):
+    assert before in TEXT
+    path = tmp_path / "bad.yaml"
+    path.write_text(TEXT.replace(before, after, 1))
+    with pytest.raises(UserError) as caught:
+        read_recipe(path)
+    assert complaint in str(caught.value)

@@ -1,5 +1,6 @@
 """The command line: parses, calls, prints. Everything heavy is imported inside the commands."""
 
+import glob
 import json
 import os
 import sys
@@ -40,7 +41,13 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"hornbook: {error}", file=sys.stderr)
+        print(f"hornbook: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left; nothing is lost
+        sys.exit(1)
+    except OSError as error:
+        print(f"hornbook: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
     except KeyboardInterrupt:
         print("\nhornbook: interrupted; the same command goes on from here", file=sys.stderr)
@@ -74,11 +81,11 @@ def run(
     planned = _build(recipe, arm, set_, work)
     targets = planned.until(until) if until else list(planned.steps)
     lines = StepLines(planned.steps)
-    run_file = save_run(work, planned)
     run_steps(work, targets, planned.recipe.machine, Terminal(), lines.tell)
     if until:
         print(f"stopped after {until}, as asked; {lines.summary(time.monotonic() - started)}")
         return
+    run_file = save_run(work, planned)  # only now: a run that stops leaves the record of a finished one alone
     report = run_directory(work, planned) / "report.html"
     write_report(work, run_file, report)
     print()
@@ -123,7 +130,7 @@ def status(
 @app.command()
 def peek(
     path: Annotated[Path, typer.Argument(help="A table, or the directory of a step.")],
-    n: Annotated[int, typer.Option("-n", min=1, help="How many rows.")] = 5,
+    n: Annotated[int, typer.Option("-n", min=1, max=1_000_000, help="How many rows.")] = 5,
     dropped: Annotated[bool, typer.Option("--dropped", help="Look at what the step dropped, and why.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -133,7 +140,7 @@ def peek(
     table, rows = peek_rows(path, n, "dropped" if dropped else "made")
     if as_json:
         for row in rows:
-            print(json.dumps(row, ensure_ascii=False))
+            print(json.dumps(row, default=str))
         return
     show_rows(table, rows)
 
@@ -192,7 +199,7 @@ def generate(
     max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
     temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most probable token.")] = 0.0,
     top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
-    seed: Annotated[int, typer.Option(min=0)] = 1,
+    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 1,
 ) -> None:
     """Stream a completion of a trained model."""
     from hornbook.model.generate import Sampling
@@ -203,7 +210,7 @@ def generate(
     if prompt is None:
         session(opened, sampling)
         return
-    for piece in opened.stream(prompt, sampling):
+    for piece in opened.stream(prompt.encode("utf-8", "replace").decode(), sampling):
         print(piece, end="", flush=True)
     print()
 
@@ -212,7 +219,11 @@ def _model_directory(model: str, work: Path) -> Path:
     """A directory as given, or the newest finished model of that name in the work directory."""
     if (Path(model) / "model.safetensors").is_file():
         return Path(model)
-    found = [path.parent for path in work.glob(f"train.{model}-*/manifest.json") if path.parent.suffix != ".partial"]
+    found = [
+        path.parent
+        for path in work.glob(f"train.{glob.escape(model)}-*/manifest.json")
+        if path.parent.suffix != ".partial"
+    ]
     if not found:
         trained = sorted(
             {path.parent.name.split(".")[1].rsplit("-", 1)[0] for path in work.glob("train.*/manifest.json")}

@@ -102,8 +102,10 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         inputs["tokenizer"] = tokenizer
         if train.start != "scratch":
             inputs["start"] = trained[train.start]
+        # The label is what a person reads under a bar: changing it must not train again.
+        unlabelled = train.model_copy(update={"label": name})
         config = TrainStep(
-            model=recipe.model, train=train, sequence_length=recipe.pack.sequence_length, seed=recipe.seed
+            model=recipe.model, train=unlabelled, sequence_length=recipe.pack.sequence_length, seed=recipe.seed
         )
         trained[name] = Step(f"train.{name}", "hornbook.train.loop:train_model", 1, config, inputs, resumable=True)
     return [

@@ -10,7 +10,8 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Share = Annotated[float, Field(gt=0, le=1)]
-Positive = Annotated[int, Field(gt=0)]
+Positive = Annotated[int, Field(gt=0, lt=2**62)]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 Testset = Literal["humaneval", "mbpp", "drill"]
 Task = Literal["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]
 PackedSet = Literal["raw", "filtered", "textbooks", "exercises"]
@@ -19,7 +20,7 @@ PackedSet = Literal["raw", "filtered", "textbooks", "exercises"]
 class Section(BaseModel):
     """A strict, frozen part of a recipe."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class InstalledSource(Section):
@@ -132,8 +133,11 @@ class ModelConfig(Section):
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":
-        if self.hidden % self.heads or int(self.hidden // self.heads * self.rotary_share) % 2:
-            raise ValueError("hidden must be a multiple of heads, and the rotary share of a head an even number")
+        rotary = int(self.hidden // self.heads * self.rotary_share)
+        if self.hidden % self.heads or rotary % 2 or not rotary:
+            raise ValueError(
+                "hidden must be a multiple of heads, and the rotary share of a head an even number above 0"
+            )
         return self
 
 
@@ -142,14 +146,14 @@ class TrainConfig(Section):
 
     label: str  # what a person reads under its bar
     start: str  # `scratch`, or the name of another model
-    mixture: dict[PackedSet, Annotated[float, Field(ge=0)]]  # shares of tokens
+    mixture: dict[PackedSet, Annotated[float, Field(ge=0, le=1e6)]]  # shares of tokens
     steps: Positive
     batch_sequences: Positive  # the effective batch, whatever the machine's micro-batch
     learning_rate: Annotated[float, Field(gt=0)]
     schedule: Literal["linear", "constant", "cosine"]  # after the warmup, down to zero
     warmup_steps: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
-    betas: tuple[float, float]
+    betas: tuple[Beta, Beta]
     clip: Annotated[float, Field(gt=0)]
     dropout: Annotated[float, Field(ge=0, lt=1)]
     checkpoint_every: Positive
@@ -184,9 +188,9 @@ class MachineConfig(Section):
 class Recipe(Section):
     """One whole experiment, from raw corpus to evaluated models."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]{0,63}$")]
     description: str
-    seed: Annotated[int, Field(ge=0)]
+    seed: Annotated[int, Field(ge=0, lt=2**31)]
     corpus: CorpusConfig
     annotate: AnnotateConfig
     classify: ClassifyConfig
@@ -200,7 +204,7 @@ class Recipe(Section):
     pack: PackConfig
     model: ModelConfig
     models: Annotated[
-        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")], TrainConfig], Field(min_length=1)
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], TrainConfig], Field(min_length=1)
     ]
     evaluate: EvaluateConfig
     machine: MachineConfig = MachineConfig()

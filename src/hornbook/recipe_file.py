@@ -22,18 +22,19 @@ class _Loader(yaml.SafeLoader):
     """PyYAML's safe loader with the scalars of YAML 1.2: `1e-3` is a number, and `on`, `off`, `yes`, `no` are text."""
 
 
+_YAML = "tag:yaml.org,2002:"
 _Loader.yaml_implicit_resolvers = {
-    first: [
-        (tag, pattern) for tag, pattern in resolvers if tag not in ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:float")
-    ]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag == f"{_YAML}null"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(f"{_YAML}bool", re.compile(r"^(?:true|false)$"), list("tf"))
+_Loader.add_implicit_resolver(f"{_YAML}int", re.compile(r"^[-+]?(?:0|[1-9][0-9_]{0,30})$"), list("-+0123456789"))
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float",
+    f"{_YAML}float",
     re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of an arm: it names a directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,17 +57,14 @@ class RecipeFile:
                 known = ", ".join(self.arms) or "none"
                 raise UserError(f"{self.path}: has no arm `{arm}`; its arms: {known}")
             for field, value in self.arms[arm].items():
-                origin = self.origins[("arms", arm, field)]
+                origin = _origin(self.origins, ("arms", arm, field), self.path)
                 _change(fields, field, value, f"{origin}: arms.{arm}")
                 origins[_location(field)] = origin
         for override in overrides:
             field, equals, text = override.partition("=")
             if not equals:
                 raise UserError(f"--set {override}: write it as KEY=VALUE, for example --set filter.keep_share=0.2")
-            try:
-                value = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
-            except yaml.YAMLError as error:
-                raise UserError(f"--set {field}: the value is no YAML ({_first_line(error)})") from error
+            _, value = _load(text, f"--set {field}")
             _change(fields, field, value, f"--set {override}")
             origins[_location(field)] = f"--set {override}"
         return _validate(fields, origins, self.path)
@@ -82,19 +80,18 @@ def read_recipe(path: Path) -> RecipeFile:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise UserError(f"{path}: cannot be read ({reason}); give the path of a recipe file") from error
-    try:
-        node = yaml.compose(text, _Loader)
-        data = yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise UserError(f"{path}{line}: not valid YAML ({_first_line(error)})") from error
+    node, data = _load(text, str(path))
     if not isinstance(data, dict) or not isinstance(node, yaml.MappingNode):
         raise UserError(f"{path}: a recipe is a YAML mapping of sections")
     origins: dict[Location, str] = {}
     _walk(node, (), origins, path)
     arms = data.pop("arms", None) or {}
-    for name, changes in arms.items() if isinstance(arms, dict) else [("", None)]:
+    if not isinstance(arms, dict):
+        raise UserError(f"{_origin(origins, ('arms',), path)}: arms: is a mapping of names to changed fields")
+    for name, changes in arms.items():
+        if not isinstance(name, str) or not NAME.fullmatch(name):
+            origin = _origin(origins, ("arms", str(name)), path)
+            raise UserError(f"{origin}: arms: `{name}` is no name for an arm; use letters, digits, - and _")
         if not isinstance(changes, dict):
             origin = _origin(origins, ("arms", name), path)
             raise UserError(f"{origin}: arms.{name}: an arm is a mapping of dotted fields to values")
@@ -110,6 +107,24 @@ def to_yaml(recipe: Recipe) -> str:
     return yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
 
 
+def _load(text: str, origin: str) -> tuple[yaml.Node | None, Any]:
+    """The nodes and the value of a YAML text.
+
+    Raises UserError for what is no YAML, or has aliases: a recipe says everything once, where it stands.
+    """
+    try:
+        for event in yaml.parse(text, _Loader):
+            if isinstance(event, yaml.AliasEvent):
+                raise UserError(f"{origin}: a recipe has no aliases; write the value of `*{event.anchor}` out")
+        return yaml.compose(text, _Loader), yaml.load(text, _Loader)  # noqa: S506 - a subclass of the safe loader
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise UserError(f"{origin}{line}: not valid YAML ({_first_line(error)})") from error
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UserError(f"{origin}: not a recipe's YAML ({_first_line(error)})") from error
+
+
 def _first_line(error: Exception) -> str:
     return str(getattr(error, "problem", None) or error).splitlines()[0]
 
@@ -118,6 +133,8 @@ def _walk(node: yaml.Node, at: Location, origins: dict[Location, str], path: Pat
     """Note the file and line of every key below a node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if key.tag != f"{_YAML}str":
+                raise UserError(f"{path}:{key.start_mark.line + 1}: a key of a recipe is text; put it in quotes")
             place, origin = (*at, key.value), f"{path}:{key.start_mark.line + 1}"
             if place in origins:
                 raise UserError(f"{origin}: {_dotted(place)} is given twice, first at {origins[place]}; keep one")
@@ -130,7 +147,7 @@ def _walk(node: yaml.Node, at: Location, origins: dict[Location, str], path: Pat
 
 
 def _location(field: str) -> Location:
-    return tuple(int(part) if part.isdigit() else part for part in field.split("."))
+    return tuple(int(part) if part.isascii() and part.isdecimal() else part for part in field.split("."))
 
 
 def _dotted(location: Location) -> str:
@@ -175,8 +192,12 @@ def _meant(name: str, known: list[str]) -> str:
 
 def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) -> Recipe:
     try:
+        text = json.dumps(fields)
+    except TypeError as error:
+        raise UserError(f"{path}: holds a value that is neither text, number, list nor mapping ({error})") from error
+    try:
         # JSON mode: a strict tuple takes a YAML list, and nothing else is converted.
-        recipe = Recipe.model_validate_json(json.dumps(fields, default=str))
+        recipe = Recipe.model_validate_json(text)
     except ValidationError as error:
         # An unknown field is often the misspelt name of a missing one: it says more.
         errors = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")

@@ -85,7 +85,7 @@ def show_scores(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: M
     table.add_column("metric")
     table.add_column("n", justify="right")
     for model in scores:
-        table.add_column(f"{model}: {escape(labels.get(model, ''))}", justify="right")
+        table.add_column(f"{model}: {escape(printable(labels.get(model, '')))}", justify="right")
     tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
     for task in tasks:
         per_model = [found.get(task) for found in scores.values()]
@@ -135,11 +135,18 @@ def step_states(work: Path, steps: Sequence[Step]) -> list[dict[str, Any]]:
             manifest = read_manifest(work / name)
             row |= {"seconds": manifest["seconds"], "counts": manifest["counts"]}
         elif state == "failed":
-            row["error"] = json.loads((work / (name + PARTIAL) / FAILED).read_text(encoding="utf-8"))["error"]
+            row["error"] = _failure(work / (name + PARTIAL) / FAILED)
         elif state == "interrupted" and running:
             row["state"] = "running"
         states.append(row)
     return states
+
+
+def _failure(path: Path) -> str:
+    try:
+        return str(json.loads(path.read_text(encoding="utf-8"))["error"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return f"{path.name} is damaged, so the reason is lost"
 
 
 def show_status(states: Sequence[Mapping[str, Any]]) -> None:
@@ -172,14 +179,29 @@ def peek_rows(path: Path, n: int, part: str) -> tuple[Path, list[dict[str, Any]]
     if not table.is_file():
         raise UserError(f"{table}: no such table")
     if table.suffix == ".jsonl":
-        with open(table, encoding="utf-8") as lines:
-            return table, [json.loads(line) for line, _ in zip(lines, range(n), strict=False)]
+        return table, _peek_jsonl(table, n)
     try:
         with pq.ParquetFile(table) as parquet:
             batch = next(parquet.iter_batches(n), None)
-    except (OSError, ValueError) as error:
-        raise UserError(f"{table}: neither Parquet nor JSONL ({str(error).splitlines()[0]})") from error
-    return table, [] if batch is None else batch.to_pylist()
+            return table, [] if batch is None else batch.to_pylist()
+    except (OSError, ValueError) as error:  # UnicodeDecodeError among the latter
+        raise UserError(f"{table}: neither sound Parquet nor JSONL ({str(error).splitlines()[0]})") from error
+
+
+def _peek_jsonl(table: Path, n: int) -> list[dict[str, Any]]:
+    rows: list[dict[str, Any]] = []
+    with open(table, "rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if len(rows) == n:
+                break
+            if not line.strip():
+                continue
+            try:
+                row = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{table}, line {number}: not JSON ({error})") from error
+            rows.append(row if isinstance(row, dict) else {"": row})
+    return rows
 
 
 def show_rows(table: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -188,7 +210,8 @@ def show_rows(table: Path, rows: Sequence[Mapping[str, Any]]) -> None:
     console.print(f"[dim]{escape(str(table))}[/dim]")
     for number, row in enumerate(rows, 1):
         console.rule(f"row {number}", style="dim")
-        for name, value in row.items():
+        for key, value in row.items():
+            name = escape(printable(key))
             text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
             lines = printable(text).splitlines() or [""]
             if len(lines) == 1:

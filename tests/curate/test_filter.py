@@ -104,14 +104,14 @@ def test_the_canaries_are_told_with_their_scores(tmp_path: Path, scored: Path, c
 
 def test_a_classifier_that_prefers_junk_is_stopped(tmp_path: Path, library: list[str], scored: Path) -> None:
     upside_down = [5 - rate_document(text).score for text in library]
-    with pytest.raises(RuntimeError, match="a table of data scores"):
+    with pytest.raises(UserError, match="a table of data scores"):
         run(scored, store_classifier(tmp_path / "bad", library, upside_down), tmp_path / "out", share=0.2)
     assert not (tmp_path / "out" / "documents.parquet").exists()
 
 
 def test_a_classifier_that_knows_nothing_is_stopped(tmp_path: Path, library: list[str], scored: Path) -> None:
     shuffled = np.random.default_rng(0).permutation([rate_document(text).score for text in library]).tolist()
-    with pytest.raises(RuntimeError, match="a textbook lesson"):
+    with pytest.raises(UserError, match="a textbook lesson"):
         run(scored, store_classifier(tmp_path / "bad", library, shuffled), tmp_path / "out", share=0.2)
 
 

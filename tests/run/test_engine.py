@@ -143,3 +143,13 @@ def test_only_one_run_at_a_time_works_in_a_directory(tmp_path):
 def test_a_work_directory_that_cannot_be_made_is_named():
     with pytest.raises(UserError, match="cannot be used as the work directory"):
         run(Path("/dev/null/work"), chain())
+
+
+def test_files_of_another_step_under_a_finished_name_are_refused(tmp_path):
+    (target,) = chain()
+    run(tmp_path, [target])
+    a, side = tmp_path / directory_name(target.inputs["b"]), tmp_path / directory_name(target.inputs["side"])
+    shutil.rmtree(a)
+    shutil.copytree(side, a)
+    with pytest.raises(UserError, match="holds the files of another step, side"):
+        run(tmp_path, [target])

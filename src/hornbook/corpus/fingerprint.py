@@ -3,9 +3,11 @@
 import hashlib
 import json
 import os
+import stat
 import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
@@ -59,6 +61,9 @@ def _digests(
             except OSError:
                 under_way.append((file, path, None, UNREADABLE))
                 continue
+            if not stat.S_ISREG(status.st_mode):  # a pipe or a device would be read without end
+                under_way.append((file, path, None, UNREADABLE))
+                continue
             stamp = (status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino)
             last_stamp, digest = known.get(path, (None, ""))
             under_way.append((file, path, stamp, digest if last_stamp == stamp else pool.submit(_hash_file, path)))
@@ -89,7 +94,11 @@ def _load(cache: Path) -> Remembered:
 
 
 def _save(cache: Path, entries: Remembered) -> None:
-    cache.parent.mkdir(parents=True, exist_ok=True)
+    """Remember for the next time; where that cannot be written, everything is hashed again."""
     partial = cache.with_name(f"{cache.name}.{os.getpid()}.writing")
-    partial.write_text(json.dumps(entries), encoding="utf-8")
-    partial.replace(cache)
+    try:
+        partial.write_text(json.dumps(entries), encoding="utf-8")
+        partial.replace(cache)
+    except OSError:
+        with suppress(OSError):
+            partial.unlink()

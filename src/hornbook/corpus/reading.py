@@ -49,7 +49,9 @@ def read_texts(file: SourceFile, max_bytes: int) -> Iterator[Found]:
 
     Raises UserError where a Parquet file has no text column of that name.
     """
-    if not file.text_column:
+    if file.path.exists() and not file.path.is_file():
+        yield _unusable(file, 0, "unreadable", "a pipe or a device, not a file")
+    elif not file.text_column:
         yield _read_text(file, max_bytes)
     elif file.name.endswith(".parquet"):
         yield from _read_parquet(file, max_bytes)
@@ -105,14 +107,21 @@ def _read_line(file: SourceFile, number: int, line: bytes, max_bytes: int) -> Fo
         row = json.loads(line.decode("utf-8"))
     except UnicodeDecodeError as error:
         return _unusable(file, number, "bad UTF-8", f"byte 0x{line[error.start]:02x} at {error.start} of the line")
-    except (json.JSONDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         return _unusable(file, number, "bad JSON", str(error))
     if not isinstance(row, dict):
         return _unusable(file, number, "bad JSON", f"a {type(row).__name__}, not an object")
     text = row.get(file.text_column)
     if not isinstance(text, str):
-        return _unusable(file, number, "no text", f"no text in `{file.text_column}`; the row has {', '.join(row)}")
+        return _unusable(file, number, "no text", _no_text(file, row))
     return _judge(file, number, text, max_bytes)
+
+
+def _no_text(file: SourceFile, row: dict[str, object]) -> str:
+    if file.text_column in row:
+        return f"`{file.text_column}` is a {type(row[file.text_column]).__name__}, not text"
+    names = ", ".join(row)[:200].encode("utf-8", "backslashreplace").decode()
+    return f"no `{file.text_column}`; the row has {names}"
 
 
 def _read_parquet(file: SourceFile, max_bytes: int) -> Iterator[Found]:

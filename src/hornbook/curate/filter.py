@@ -30,7 +30,7 @@ Cut = tuple[float, str]  # the negated score and the id of the last document kep
 def filter_documents(config: FilterStep, inputs: Inputs, work: Workspace) -> Result:
     """Keep the `keep_share` of the documents with the highest scores; equal scores in the order of their ids.
 
-    Raises RuntimeError where the classifier lets a known piece of junk through or turns a known lesson away.
+    Raises UserError where the classifier lets a known piece of junk through or turns a known lesson away.
     """
     scored = inputs["scored"] / "documents.parquet"
     cut, total = find_cut(scored, config.filter.keep_share)
@@ -85,7 +85,7 @@ def find_cut(scored: Path, share: float) -> tuple[Cut, int]:
 def check_canaries(classifier: Path, cut_score: float, share: float) -> list[dict[str, Any]]:
     """What the classifier gives to texts of known worth.
 
-    Raises RuntimeError where one lies on the wrong side of the cut. Where everything is kept there is no cut, and
+    Raises UserError where one lies on the wrong side of the cut. Where everything is kept there is no cut, and
     only the scores are told.
     """
     texts = canaries()
@@ -100,9 +100,9 @@ def check_canaries(classifier: Path, cut_score: float, share: float) -> list[dic
         if share < 1 and (score >= cut_score) != (row["must"] == "keep")
     ]
     if wrong:
-        raise RuntimeError(
-            f"canaries on the wrong side of the cut at {cut_score:.4f}: {'; '.join(wrong)}; "
-            f"the classifier cannot be trusted"
+        raise UserError(
+            f"canaries on the wrong side of the cut at {cut_score:.4f}: {'; '.join(wrong)}; the classifier cannot be "
+            f"trusted: rate more documents (annotate.sample) or keep another share (filter.keep_share)"
         )
     return checked
 

@@ -184,7 +184,7 @@ def run_steps(
         ordered = in_order(targets)
         for step in ordered:
             if state_of(work, step) == "done":
-                verify_files(work / directory_name(step))
+                verify_files(work / directory_name(step), identity(step))
         for step in ordered:
             state = state_of(work, step)
             if state == "done":

@@ -10,6 +10,18 @@ from typing import Any
 from hornbook.errors import UserError
 
 MANIFEST = "manifest.json"
+FIELDS: dict[str, tuple[type, ...]] = {
+    "step": (str,),
+    "identity": (str,),
+    "version": (int,),
+    "config": (dict,),
+    "content": (dict,),
+    "ended": (str,),
+    "seconds": (int, float),
+    "counts": (dict, type(None)),
+    "facts": (dict,),
+    "files": (dict,),
+}
 
 
 def describe_files(directory: Path) -> dict[str, dict[str, Any]]:
@@ -50,15 +62,21 @@ def read_manifest(directory: Path) -> dict[str, Any]:
         raise UserError(f"{path}: damaged ({error}); delete {directory} and run again") from error
     if not isinstance(manifest, dict):
         raise UserError(f"{path}: damaged (no JSON object); delete {directory} and run again")
+    for field, kinds in FIELDS.items():
+        if not isinstance(manifest.get(field), kinds):
+            raise UserError(f"{path}: damaged (no `{field}` as it should be); delete {directory} and run again")
     return manifest
 
 
-def verify_files(directory: Path) -> dict[str, Any]:
+def verify_files(directory: Path, identity: str) -> dict[str, Any]:
     """The manifest of a finished step, after every file was compared with its recorded size and checksum.
 
-    Raises UserError that names the first file that is missing, cut short, changed or added.
+    Raises UserError where it is the manifest of another step, or for the first file that is missing, cut short, changed
+    or added.
     """
     manifest = read_manifest(directory)
+    if manifest["identity"] != identity:
+        raise UserError(f"{directory}: holds the files of another step, {manifest['step']}; delete it and run again")
     recorded: dict[str, dict[str, Any]] = manifest.get("files", {})
     for name, what in sorted(recorded.items()):
         path = directory / name

@@ -107,3 +107,12 @@ def test_a_missing_source_is_named(tmp_path):
     with pytest.raises(UserError, match="missing: no such file or directory"):
         fingerprint_sources(config_of(tmp_path / "missing"), tmp_path / "cache.json")
     assert not (tmp_path / "cache.json").exists()
+
+
+def test_a_pipe_in_a_source_is_unreadable_and_stops_nothing(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.py").write_text("x = 1\n")
+    os.mkfifo(tmp_path / "in" / "b.py")
+    source = FilesSource(kind="files", path=str(tmp_path / "in"), text_column="", source="s")
+    config = CorpusConfig(sources=(source,), sample_bytes=10, max_document_bytes=10, held_out_share=0.5)
+    assert fingerprint_sources(config, tmp_path / "cache") == fingerprint_sources(config, tmp_path / "cache")
