@@ -204,6 +204,7 @@ def generate(
     """Stream a completion of a trained model."""
     from hornbook.model.generate import Sampling
     from hornbook.model.session import open_model, session
+    from hornbook.terminal import printable
 
     opened = open_model(_model_directory(model, work))
     sampling = Sampling(max_new_tokens, temperature, top_p, seed)
@@ -211,7 +212,7 @@ def generate(
         session(opened, sampling)
         return
     for piece in opened.stream(prompt.encode("utf-8", "replace").decode(), sampling):
-        print(piece, end="", flush=True)
+        print(printable(piece), end="", flush=True)
     print()
 
 
