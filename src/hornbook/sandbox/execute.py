@@ -1,23 +1,26 @@
 """Run programs in the sandbox: a pool of warm servers, each in its own isolation, verdicts in order."""
 
+import contextlib
 import json
 import os
 import queue
 import re
 import select
+import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from hornbook.sandbox.isolation import ENVIRONMENT, Backend
-from hornbook.sandbox.programs import Limits, Program, Verdict
+from hornbook.sandbox.programs import Limits, Program, Verdict, generous_limits, whole_seconds
+from hornbook.sandbox.seccomp import syscall_filter
 
 CHUNK = 8  # programs sent ahead to one server: hides the wait for the pipe; all their replies fit in one
 AHEAD = 4  # chunks per worker under way or waiting to be taken
@@ -32,25 +35,23 @@ class ServerLostError(Exception):
 
 
 class Server:
-    """One warm interpreter inside an isolation. Close it when done."""
+    """Two warm interpreters, each in an isolation of its own: one for the programs, one for their tests.
+
+    Close it when done.
+    """
 
     def __init__(self, backend: Backend, limits: Limits) -> None:
-        """Start it and wait until it says it is ready; raises ServerLostError with what the tools said."""
+        """Start both and wait until they are ready; raises ServerLostError with what the tools said."""
         self.limits = limits
-        source = Path(__file__).with_name("server.py").read_text(encoding="utf-8")
-        try:
-            self.process = subprocess.Popen(
-                backend.command(source, limits.scratch_mb),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                bufsize=0,
-                env=ENVIRONMENT,
-                cwd="/",
-                start_new_session=True,  # a Ctrl-C at the terminal is for us, not for the servers
-            )
-        except OSError as error:  # a tool that is missing, an interpreter this user may not read
-            raise ServerLostError(str(error)) from error
+        self._scratch = contextlib.ExitStack()
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            self.candidates = self._start(backend, "candidate", ours.fileno(), subprocess.DEVNULL)
+            try:
+                self.judge = self._start(backend, "judge", theirs.fileno(), subprocess.PIPE)
+            except ServerLostError:
+                _finish(self.candidates)
+                raise
         try:
             self._receive(START_SECONDS)
         except ServerLostError as lost:
@@ -59,19 +60,44 @@ class Server:
             self.close()
             raise ServerLostError(said or str(lost)) from lost
 
+    def _start(self, backend: Backend, role: str, control: int, pipe: int) -> "subprocess.Popen[bytes]":
+        environment = dict(ENVIRONMENT)
+        if not backend.isolated:
+            scratch = self._scratch.enter_context(tempfile.TemporaryDirectory(prefix="hornbook-unsafe-"))
+            environment |= {"HOME": scratch, "TMPDIR": scratch}
+        try:
+            return subprocess.Popen(
+                backend.command(server_source(role, control, backend.isolated), self.limits.scratch_mb),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                env=environment,
+                cwd="/",
+                pass_fds=(control,),
+                start_new_session=True,  # a Ctrl-C at the terminal is for us, not for the servers
+            )
+        except OSError as error:  # a tool that is missing, an interpreter this user may not read
+            raise ServerLostError(str(error)) from error
+
     def _complaint(self) -> str:
         """The last line the tools wrote to standard error."""
-        assert self.process.stderr is not None
-        lines = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
+        lines: list[str] = []
+        for process in (self.judge, self.candidates):
+            assert process.stderr is not None
+            lines += process.stderr.read().decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else ""
 
     def send(self, program: Program) -> None:
         """Ask for one program. Replies come in the order of requests."""
         request = {
             "source": program.source,
+            "objects": program.objects,
             "tests": program.tests,
-            "cpu": self.limits.cpu_limit,
-            "wall": self.limits.wall_seconds,
+            "context": program.context,
+            "entry_point": program.entry_point,
+            "cpu": whole_seconds(program.cpu_seconds or self.limits.cpu_seconds),
+            "wall": self._wall(program),
             "memory_mb": self.limits.memory_mb,
             "scratch_mb": self.limits.scratch_mb,
             "processes": self.limits.processes,
@@ -79,16 +105,22 @@ class Server:
         }
         body = json.dumps(request).encode()
         unsent = memoryview(len(body).to_bytes(4, "big") + body)
-        assert self.process.stdin is not None
+        assert self.judge.stdin is not None
         try:
             while unsent:
-                unsent = unsent[self.process.stdin.write(unsent) :]
+                unsent = unsent[self.judge.stdin.write(unsent) :]
         except OSError as error:
             raise ServerLostError(f"the pipe to the sandbox broke ({error})") from error
 
-    def reply(self) -> Any:
-        """The next reply, or ServerLostError."""
-        return self._receive(self.limits.wall_seconds + GRACE_SECONDS)
+    def _wall(self, program: Program) -> float:
+        """The wall clock, longer where the program's own CPU limit is."""
+        if program.cpu_seconds is None:
+            return self.limits.wall_seconds
+        return max(self.limits.wall_seconds, generous_limits(program.cpu_seconds, 0).wall_seconds)
+
+    def reply(self, program: Program) -> Any:
+        """The next reply, which is that on `program`, or ServerLostError."""
+        return self._receive(self._wall(program) + GRACE_SECONDS)
 
     def _receive(self, seconds: float) -> Any:
         deadline = time.monotonic() + seconds
@@ -96,8 +128,8 @@ class Server:
         return json.loads(self._read(size, deadline))
 
     def _read(self, count: int, deadline: float) -> bytes:
-        assert self.process.stdout is not None
-        handle, data = self.process.stdout.fileno(), b""
+        assert self.judge.stdout is not None
+        handle, data = self.judge.stdout.fileno(), b""
         poll = select.poll()
         poll.register(handle, select.POLLIN)
         while len(data) < count:
@@ -110,20 +142,49 @@ class Server:
         return data
 
     def _end(self) -> None:
-        assert self.process.stdin is not None
-        self.process.stdin.close()  # the server ends by itself; killing is for when it cannot
-        try:
-            self.process.wait(2.0)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+        assert self.judge.stdin is not None
+        self.judge.stdin.close()  # the servers end by themselves; killing is for when they cannot
+        _finish(self.judge)
+        _finish(self.candidates)
 
     def close(self) -> None:
-        """End the isolation and every process in it, and let go of the pipes."""
+        """End both isolations and every process in them, and let go of the pipes."""
         self._end()
-        for pipe in (self.process.stdout, self.process.stderr):
+        for pipe in (self.judge.stdout, self.judge.stderr, self.candidates.stderr):
             assert pipe is not None
             pipe.close()
+        self._scratch.close()
+
+
+def _finish(process: "subprocess.Popen[bytes]") -> None:
+    """Wait for a server to end by itself, and see to it that it does."""
+    try:
+        process.wait(2.0)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def server_source(role: str, control: int, isolated: bool) -> str:
+    """The program text of a server: it and what it imports, without a file to read inside.
+
+    `control` is the descriptor of the socket between the two servers.
+    """
+    modules = {
+        f"hornbook.sandbox.{name}": Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
+        for name in ("boundary", "warm", role)
+    }
+    syscalls = syscall_filter() if isolated else ""
+    return (
+        "import os, sys\n"
+        f"if {isolated} and os.getpid() != 1:\n"
+        "    sys.exit('the sandbox server runs only as process 1 of its own namespace')\n"
+        f"os.dup2({control}, 3)\n"
+        f"for name, text in {modules!r}.items():\n"
+        "    sys.modules[name] = type(sys)(name)\n"
+        "    exec(compile(text, name, 'exec'), sys.modules[name].__dict__)\n"
+        f"sys.modules['hornbook.sandbox.{role}'].main({syscalls!r})\n"
+    )
 
 
 class Turnstile:
@@ -134,7 +195,7 @@ class Turnstile:
         self._inside = 0
         self._alone = 0  # who is alone or waits to be
 
-    @contextmanager
+    @contextlib.contextmanager
     def together(self) -> Iterator[None]:
         """Enter beside others; waits while someone is alone or wants to be."""
         with self._changed:
@@ -145,7 +206,7 @@ class Turnstile:
         finally:
             self._leave()
 
-    @contextmanager
+    @contextlib.contextmanager
     def alone(self) -> Iterator[None]:
         """Enter when everybody has left."""
         with self._changed:
@@ -200,7 +261,7 @@ class Pool:
         if not verdicts:  # the first program saw the server die: once more, with a fresh server, by itself
             server, verdicts, lost = self._attempt(server, programs[:1])
         if not verdicts:
-            verdicts = [Verdict(programs[0].id, "error", f"{lost}, twice", 0.0)]
+            verdicts = [Verdict(programs[0].id, "error", f"{lost}, twice", 0.0, objects=programs[0].objects)]
         return server, verdicts
 
     def _attempt(self, server: Server | None, programs: list[Program]) -> tuple[Server | None, list[Verdict], str]:
@@ -210,9 +271,10 @@ class Pool:
             for program in programs:
                 server.send(program)
             for program in programs:
-                reply = server.reply()
-                detail = _plain(reply["detail"])
-                verdicts.append(Verdict(program.id, reply["outcome"], detail, reply["cpu"]))
+                reply = server.reply(program)
+                outcome, detail = reply["outcome"], _plain(reply["detail"])
+                found = Verdict(program.id, outcome, detail, reply["cpu"], reply["memory_mb"], program.objects)
+                verdicts.append(found)
                 if reply["spent"]:  # it could not empty its scratch directory, and has ended
                     server.close()
                     return None, verdicts, ""

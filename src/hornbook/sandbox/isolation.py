@@ -1,6 +1,6 @@
 """The two ways to shut a process in: bubblewrap, and util-linux `unshare`. Only command lines; nothing runs here.
 
-Both give the server the same world: its own mount, pid, network, IPC, UTS and user namespaces, no network but an
+Both give a server the same world: its own mount, pid, network, IPC, UTS and user namespaces, no network but an
 unconfigured loopback, no capabilities and no way to gain any, and a file system of the interpreter and the system's
 shared libraries (read-only), /dev/null and /dev/urandom, and a small tmpfs at /tmp. There is no /proc, no home, no
 /etc. Installed packages (`site-packages`), this project among them, are covered up.
@@ -39,6 +39,7 @@ class Backend:
     name: str
     tool: str  # without which there is nothing to try
     command: Callable[[str, int], list[str]]  # server source, megabytes of scratch → argv
+    isolated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,11 @@ def _shed() -> list[str]:
     identity = [f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups"] if os.geteuid() == 0 else []
     shed = ["--inh-caps=-all", "--bounding-set=-all", "--no-new-privs"]
     return [find_tool("setpriv"), *identity, *shed, "--", find_tool("unshare"), "--user", "--"]
+
+
+def bare_command(source: str, scratch_mb: int) -> list[str]:
+    """The server as a process like any other: limits and nothing else."""
+    return python_command(view_of_interpreter(()), source)
 
 
 def bubblewrap_command(source: str, scratch_mb: int) -> list[str]:
@@ -170,3 +176,4 @@ BACKENDS = (
     Backend("bubblewrap", "bwrap", bubblewrap_command),
     Backend("unshare", "unshare", unshare_command),
 )
+UNSAFE = Backend("none (unsafe)", "env", bare_command, isolated=False)  # only where a person asks for it

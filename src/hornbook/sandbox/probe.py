@@ -9,22 +9,25 @@ from hornbook.sandbox.isolation import BACKENDS, Backend, find_tool
 from hornbook.sandbox.programs import Program, generous_limits
 
 LIMITS = generous_limits(cpu_seconds=1.0, memory_mb=256)
-# Each passes only inside: the program cannot know what a candidate cannot see.
+SHUT_IN = f"""
+import os, socket
+
+def no_files_of_the_host(): return not os.path.exists({__file__!r})
+def no_home_or_proc(): return not any(map(os.path.exists, ("/home", "/proc/self", "/etc/passwd")))
+def read_only(): return bool(os.statvfs("/").f_flag & os.ST_RDONLY)
+def no_privileges(): return os.getuid() != 0 and os.getpid() != 1
+def no_sockets():
+    try:
+        socket.socket()
+    except PermissionError:
+        return True
+"""
+TRIALS = ("no_files_of_the_host", "no_home_or_proc", "read_only", "no_privileges", "no_sockets")
+# Each trial is made where programs run, and, as the tests' own context, where tests run.
 PROGRAMS = (
     Program("runs", "def double(x):\n    return 2 * x\n", ("assert double(21) == 42",)),
-    Program("no files of the host", "import os\n", (f"assert not os.path.exists({__file__!r})",)),
-    Program(
-        "no home or /proc",
-        "import os\n",
-        ("assert not any(map(os.path.exists, ('/home', '/proc/self', '/etc/passwd')))",),
-    ),
-    Program(
-        "no network",
-        "import socket\n",
-        ("assert [name for _, name in socket.if_nameindex() if name != 'lo'] == []",),
-    ),
-    Program("read-only", "import os\n", ("assert os.statvfs('/').f_flag & os.ST_RDONLY",)),
-    Program("no privileges", "import os\n", ("assert os.getuid() != 0 and os.getpid() != 1",)),
+    *(Program(f"{name} for programs", SHUT_IN, (f"assert {name}()",), "", name) for name in TRIALS),
+    *(Program(f"{name} for tests", "", (f"assert {name}()",), SHUT_IN) for name in TRIALS),
 )
 
 

@@ -1,6 +1,8 @@
 """What goes into the sandbox and what comes out of it."""
 
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,16 +11,26 @@ VerdictKind = Literal["passed", "failed", "timeout", "error"]
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """Python source and the statements that must then run without an exception, in order, in the same module."""
+    """Python source, and the statements of its tests, which run in order in a process of their own.
+
+    `source` is not trusted. `context` is: its imports and helper functions are there for the tests, as they are where
+    program and tests share a module. `entry_point` is the one name that is always the program's. With `objects`, the
+    tests may hold objects of the program's own classes, by reference; what such objects say of each other is computed
+    by the program. `cpu_seconds` replaces that of the limits.
+    """
 
     id: str
     source: str
     tests: tuple[str, ...]
+    context: str = ""
+    entry_point: str = ""
+    objects: bool = False
+    cpu_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one program may use.
+    """What one program may use, and its tests for themselves.
 
     The kernel counts CPU limits in whole seconds, so `cpu_seconds` is rounded up. The wall clock is generous, so that a
     busy machine changes no verdict: only a program that sleeps meets it.
@@ -31,10 +43,10 @@ class Limits:
     processes: int = 16  # processes and threads beside its first
     open_files: int = 64
 
-    @property
-    def cpu_limit(self) -> int:
-        """`cpu_seconds` as the kernel takes it."""
-        return max(1, math.ceil(self.cpu_seconds))
+
+def whole_seconds(cpu_seconds: float) -> int:
+    """A CPU limit as the kernel takes it."""
+    return max(1, math.ceil(cpu_seconds))
 
 
 def generous_limits(cpu_seconds: float, memory_mb: int) -> Limits:
@@ -46,10 +58,19 @@ def generous_limits(cpu_seconds: float, memory_mb: int) -> Limits:
 class Verdict:
     """What became of one program. `error` is ours and never counts as wrong.
 
-    `detail` is a function of the program and the limits alone: no addresses, no times.
+    `detail` is a function of the program and the limits alone: no addresses, no times. CPU time and peak memory are the
+    program's own, without its tests, as the kernel counted them.
     """
 
     id: str
     outcome: VerdictKind
     detail: str
     cpu_seconds: float
+    memory_mb: float = 0.0
+    objects: bool = False  # judged with objects of the program's own
+
+
+def needs_objects(trusted: str, tests: Sequence[str]) -> bool:
+    """Whether the tests name a class that the trusted text (a prompt, a reference) defines: they hold its objects."""
+    classes = re.findall(r"^class\s+(\w+)", trusted, re.MULTILINE)
+    return any(re.search(rf"\b{name}\b", test) for name in classes for test in tests)

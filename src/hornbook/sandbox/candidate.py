@@ -1,0 +1,182 @@
+"""The server in which candidates run: forks a warm interpreter per program, and says what became of it.
+
+Runs inside the sandbox. A child gets the program's source and one end of the boundary, and does what the tests, in
+another sandbox, ask of it. Tests never reach this server. Nothing a child says is believed here: exit status, CPU time
+and memory come from the kernel.
+"""
+
+import json
+import os
+import socket
+import sys
+from typing import Any, NoReturn
+
+from hornbook.sandbox.boundary import NAMED, Peer, find_exception, safe_text
+from hornbook.sandbox.warm import (
+    CONTROL,
+    GONE,
+    bury,
+    fork_program,
+    limit,
+    prepare,
+    read_exactly,
+    reap,
+    send,
+    settle,
+    sweep,
+    wait,
+)
+
+DYING_SECONDS = 0.2  # a process closes its descriptors before the kernel says that it is dead
+MODULE = "candidate"
+BASES = (int, float, str, list, tuple, dict, set, frozenset, bytes, bytearray)
+
+
+def operators() -> dict[str, Any]:
+    """What can be done to an object of the candidate's, by name."""
+    import operator
+
+    names = "eq ne lt le gt ge add sub mul matmul truediv floordiv mod pow lshift rshift and_ or_ xor neg pos abs invert "
+    names += "contains getitem setitem delitem index iadd isub imul"
+    found = {name: getattr(operator, name) for name in names.split()}
+    found |= {f"reflected_{name}": swapped(function) for name, function in found.items()}
+    found["reflected_divmod"] = swapped(divmod)
+    found["isinstance_of"] = swapped(isinstance)
+    for call in (len, bool, str, repr, hash, iter, next, int, float, complex, bytes, round, format, reversed, divmod, dir):
+        found[call.__name__] = call
+    for name in ("__enter__", "__exit__"):
+        found[name] = lambda thing, *args, name=name: getattr(type(thing), name)(thing, *args)
+    return found
+
+
+def swapped(function: Any) -> Any:
+    """A function of two arguments with its arguments the other way round."""
+    return lambda one, other: function(other, one)
+
+
+class Candidate:
+    """What the tests may ask of a program that has run."""
+
+    def __init__(self, namespace: dict[str, Any], objects: bool) -> None:
+        self.namespace, self.objects = namespace, objects
+        self.operators = operators() if objects else {}
+
+    def serve(self, verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """Carry out one request; `thing` is an object held, or a global name."""
+        if type(thing) is str:
+            if thing not in self.namespace:
+                raise NameError(f"name '{thing}' is not defined")
+            thing = self.namespace[thing]
+        if verb == "call":
+            return thing(*args, **kwargs)
+        if verb == "next":
+            return next(thing)
+        if verb == "look":
+            return thing
+        if verb == "get":
+            return getattr(thing, *args)
+        if verb == "set":
+            return setattr(thing, *args)
+        if verb == "del":
+            return delattr(thing, *args)
+        return self.operators[verb](thing, *args)
+
+    def kind_of(self, value: Any) -> str:
+        """As what a value crosses that is no plain data."""
+        kind = type(value)
+        if isinstance(value, type):
+            if issubclass(value, BaseException):
+                base = next(cls.__name__ for cls in value.__mro__ if cls in NAMED)
+                return f"exception {value.__module__} {base}"
+            return "object" if self.objects else "function"
+        if kind is type(sys):
+            return "module"
+        if self.objects and kind.__module__ == MODULE:
+            return "object"
+        if hasattr(kind, "__next__"):
+            return "iterator"
+        if callable(value):
+            return "function"
+        return "object" if self.objects and not isinstance(value, BASES) else ""
+
+
+class Visitor:
+    """A function or an iterator of the tests, as a program sees it."""
+
+    def __init__(self, peer: Peer, number: int) -> None:
+        self.__peer, self.__number = peer, number
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self.__peer.ask("call", self.__number, args, kwargs)
+
+    def __iter__(self) -> "Visitor":
+        return self
+
+    def __next__(self) -> Any:
+        return self.__peer.ask("next", self.__number)
+
+
+def run_program(request: Any, handle: int) -> NoReturn:
+    """In the child: run the source, then do what the tests ask, until they hang up."""
+    leave = os._exit  # as it is now: the program may replace it
+    module = type(sys)(MODULE)
+    sys.modules[MODULE] = module
+    namespace = module.__dict__
+    candidate = Candidate(namespace, request["objects"])
+    peer = Peer(
+        handle,
+        candidate.serve,
+        candidate.kind_of,
+        lambda peer, number, kind, name: Visitor(peer, number),
+        lambda *what: find_exception(namespace, {}, *what),
+    )
+    run, dispatch = exec, peer.answer
+    try:
+        limit(request)
+        try:
+            run(compile(request["source"], "<program>", "exec"), namespace)
+            peer.write(["ready"])
+        except BaseException as error:
+            kind, text = type(error).__name__, safe_text(error)
+            peer.write(["broken", f"{kind}: {text[:2000]}" if text else kind])
+            leave(0)
+        while True:
+            _, turn, verb, target, args, kwargs = peer.read()
+            dispatch(turn, verb, target, args, kwargs)
+    finally:
+        leave(0)
+
+
+def serve_one(control: socket.socket) -> bool:
+    """Run one program until the judge has done with it; False where the server cannot go on."""
+    header, handles, _, _ = socket.recv_fds(control, 4, 1)
+    if len(header) < 4:
+        return False  # the judge has gone
+    request = json.loads(read_exactly(CONTROL, int.from_bytes(header, "big")))
+    pid = fork_program()
+    if pid == 0:
+        os.dup2(handles[0], CONTROL)
+        os.close(handles[0])
+        run_program(request, CONTROL)
+    os.close(handles[0])
+    ended = True
+    if read_exactly(CONTROL, 1) == GONE:  # the boundary broke: let the program die of whatever it is dying of
+        ended = wait(pid, DYING_SECONDS, CONTROL)
+    bury(pid)
+    _, status, usage = os.wait4(pid, 0)
+    reap()
+    clean = sweep(os.environ["TMPDIR"])
+    cpu = usage.ru_utime + usage.ru_stime
+    memory_mb = usage.ru_maxrss / 1024
+    send(CONTROL, {"ended": ended, "status": status, "cpu": cpu, "memory_mb": memory_mb, "spent": not clean})
+    return clean
+
+
+def main(syscall_filter: str) -> None:
+    """Serve the judge until it hangs up, or the scratch directory cannot be emptied."""
+    prepare(syscall_filter)
+    control = socket.socket(fileno=CONTROL)
+    send(CONTROL, {"ready": sys.version.split()[0]})
+    settle()
+    while serve_one(control):
+        pass

@@ -1,0 +1,316 @@
+"""The server in which tests run: forks a warm interpreter per program, and reaches the candidate over the boundary.
+
+Runs inside a sandbox of its own: tests may have been written by a model too. The verdict is formed here and in the
+kernel, never by the candidate, whose process holds no test and sends nothing but values.
+
+Names in the tests are the tests' own, the built-in ones, or those of the trusted context (a problem's prompt: its
+imports and helpers); only the entry point, stubs of the context, and what none of these defines, is the candidate's.
+"""
+
+import builtins
+import importlib
+import json
+import os
+import socket
+import sys
+import types
+from typing import Any, NoReturn
+
+from hornbook.sandbox.boundary import (
+    GoneError,
+    Peer,
+    ReferenceTo,
+    RefusedError,
+    RemoteFunction,
+    RemoteIterator,
+    find_exception,
+    safe_text,
+)
+from hornbook.sandbox.warm import (
+    CONTROL,
+    DONE,
+    GONE,
+    bury,
+    fork_program,
+    killer_of,
+    limit,
+    prepare,
+    reap,
+    receive,
+    send,
+    settle,
+    sweep,
+    wait,
+)
+
+HOST_IN, HOST_OUT = 0, 1
+REPORT_BYTES = 4096  # below the capacity of a pipe, so the child never waits for a reader
+DETAIL_CHARACTERS = 900
+GONE_FOR = ("has ended",)  # a broken boundary that the candidate's exit status tells more about
+
+
+def _documented() -> None:
+    """A function that is yet to be written."""
+
+
+def _empty() -> None:
+    pass
+
+
+STUBS = (_documented.__code__.co_code, _empty.__code__.co_code)
+
+
+class RemoteModule(ReferenceTo):
+    """A module that the candidate imported: known by the name it was asked for, never by what it holds."""
+
+
+class RemoteObject(ReferenceTo):
+    """An object or class of the candidate's. Attributes and operators are computed there, with plain results.
+
+    Equality and order are asked only between two such objects: beside plain data, what compares as equal to everything
+    is equal to nothing.
+    """
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        return ask(self, "get", name)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        ask(self, "set", name, value)
+
+    def __delattr__(self, name: str) -> None:
+        ask(self, "del", name)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        peer, number, _ = held(self)
+        return peer.ask("call", number, args, kwargs)
+
+    def __instancecheck__(self, value: Any) -> bool:
+        return isinstance(value, RemoteObject) and bool(held(self)[0].ask("isinstance_of", held(self)[1], (value,)))
+
+
+def held(thing: ReferenceTo) -> tuple[Peer, int, str]:
+    """Where a reference leads."""
+    return object.__getattribute__(thing, "_held")  # type: ignore[no-any-return]
+
+
+def ask(thing: ReferenceTo, verb: str, *args: Any) -> Any:
+    """Have something done to an object of the candidate's."""
+    peer, number, _ = held(thing)
+    return peer.ask(verb, number, args)
+
+
+def forward_operators() -> None:
+    """Give RemoteObject the special methods of every operator that the candidate's server knows."""
+
+    def forward(verb: str) -> Any:
+        return lambda self, *args: ask(self, verb, *args)
+
+    def reflected(verb: str) -> Any:
+        return lambda self, other: held(self)[0].ask(f"reflected_{verb}", held(self)[1], (other,))
+
+    def compared(verb: str) -> Any:
+        return lambda self, other: ask(self, verb, other) if isinstance(other, RemoteObject) else NotImplemented
+
+    for verb in ("eq", "ne", "lt", "le", "gt", "ge"):
+        setattr(RemoteObject, f"__{verb}__", compared(verb))
+    for verb in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "xor", "divmod"):
+        setattr(RemoteObject, f"__{verb}__", forward(verb))
+        setattr(RemoteObject, f"__r{verb}__", reflected(verb))
+    for verb in ("and", "or"):
+        setattr(RemoteObject, f"__{verb}__", forward(f"{verb}_"))
+        setattr(RemoteObject, f"__r{verb}__", reflected(f"{verb}_"))
+    for verb in ("iadd", "isub", "imul", "neg", "pos", "abs", "invert", "contains", "getitem", "setitem", "delitem"):
+        setattr(RemoteObject, f"__{verb}__", forward(verb))
+    for verb in ("len", "bool", "str", "repr", "hash", "iter", "next", "int", "float", "complex", "bytes", "index"):
+        setattr(RemoteObject, f"__{verb}__", forward(verb))
+    for verb in ("round", "format", "reversed", "dir"):
+        setattr(RemoteObject, f"__{verb}__", forward(verb))
+    for verb in ("__enter__", "__exit__"):
+        setattr(RemoteObject, verb, forward(verb))
+
+
+class Names(dict[str, Any]):
+    """The global names of the tests; what they do not define is looked for where it may be taken from."""
+
+    def __init__(self, context: str, entry_point: str) -> None:
+        super().__init__(__name__="tests")
+        self.context, self.entry_point = context, entry_point
+        self.peer: Peer | None = None  # of the candidate
+        self.raised: dict[str, Any] = {}  # exception classes made for those that only the candidate knows
+
+    def __missing__(self, name: str) -> Any:
+        if name != self.entry_point:
+            if name in self.context:
+                self.run_context()
+                if name in self:
+                    return self[name]
+            if hasattr(builtins, name):
+                raise KeyError(name)
+        self[name] = self.of_candidate(name)
+        return self[name]
+
+    def of_candidate(self, name: str) -> Any:
+        """What the candidate calls by a name; a module only as the standard library's of that name."""
+        assert self.peer is not None
+        value = self.peer.ask("look", name)
+        if not isinstance(value, RemoteModule):
+            return value
+        if name not in sys.stdlib_module_names:
+            raise NameError(f"name '{name}' is not defined")
+        return importlib.import_module(name)
+
+    def run_context(self) -> None:
+        """Add what the trusted context defines and the tests do not; once."""
+        text, self.context = self.context, ""
+        namespace: dict[str, Any] = {"__name__": "context"}
+        try:
+            code = compile(text, "<context>", "exec")
+        except (SyntaxError, ValueError):  # a prompt that ends in the middle of something: its imports are whole
+            lines = [line for line in text.splitlines() if line.startswith(("import ", "from "))]
+            code = compile("\n".join(lines), "<context>", "exec")
+        exec(code, namespace)  # noqa: S102 (what the whole server is for)
+        for name, value in namespace.items():
+            own = isinstance(value, types.FunctionType) and value.__globals__ is namespace
+            if name not in self and name != self.entry_point and not (own and value.__code__.co_code in STUBS):
+                self[name] = value
+
+    def exception(self, name: str, module: str, base: str) -> type[BaseException]:
+        """The class to raise for an exception of the candidate's."""
+        if name in self.context:
+            self.run_context()
+        return find_exception(self, self.raised, name, module, base)
+
+
+def stand_in(peer: Peer, number: int, kind: str, name: str) -> Any:
+    """What stands in the tests for something of the candidate's."""
+    word, _, rest = kind.partition(" ")
+    if word == "exception":
+        module, base = rest.rsplit(" ", 1)
+        return peer.exceptions(name, module, base)
+    return {"function": RemoteFunction, "iterator": RemoteIterator, "object": RemoteObject, "module": RemoteModule}[word](
+        peer, number, name
+    )
+
+
+def serve_candidate(verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    """What a candidate may do with what a test handed it: call a function, advance an iterator."""
+    if verb == "call" and not isinstance(thing, str):
+        return thing(*args, **kwargs)
+    if verb == "next" and hasattr(type(thing), "__next__"):
+        return next(thing)
+    raise TypeError(f"the tests' objects cannot be asked to {verb}")
+
+
+def kind_of_argument(value: Any) -> str:
+    """As what a test's argument crosses that is no plain data."""
+    if hasattr(type(value), "__next__"):
+        return "iterator"
+    return "function" if callable(value) else ""
+
+
+def run_tests(request: dict[str, Any], handle: int, report: int) -> NoReturn:
+    """In the child: wait until the candidate has run its program, run the tests, report."""
+    where = "tests"
+    names = Names(request["context"], request["entry_point"])
+    peer = names.peer = Peer(handle, serve_candidate, kind_of_argument, stand_in, names.exception)
+    verdict = "failed"
+    try:
+        limit(request)
+        tests = [(f"test {i}", compile(test, f"<test {i}>", "exec")) for i, test in enumerate(request["tests"], 1)]
+        where = "program"
+        said = peer.read()
+        if said != ["ready"]:
+            detail = f"program: {said[1]}" if type(said) is list and said[:1] == ["broken"] else "program: no answer"
+        else:
+            for where, code in tests:
+                exec(code, names)  # noqa: S102
+            verdict, detail = "passed", ""
+    except RefusedError as refused:
+        detail = f"{where}: {refused}"
+    except GoneError as gone:
+        detail = f"{where}: {gone}"
+    except BaseException as error:
+        text = safe_text(error)
+        detail = f"{where}: {type(error).__name__}" + (f": {text}" if text else "")
+    if peer.failure:  # whatever a test made of it
+        verdict = "gone" if peer.failure in GONE_FOR else "failed"
+        detail = f"{where}: {peer.failure}"
+    text = json.dumps([verdict, detail[:DETAIL_CHARACTERS]])
+    os.write(report, text.encode()[:REPORT_BYTES] if len(text) <= REPORT_BYTES else json.dumps([verdict, where]).encode())
+    os._exit(0)
+
+
+def judged(request: dict[str, Any], in_time: bool, tests: dict[str, Any], candidate: dict[str, Any]) -> tuple[str, str]:
+    """Outcome and detail from what became of both processes."""
+    verdict, detail = tests["report"] or ("", "")
+    ended_by, how = killer_of(candidate["status"], candidate["cpu"], request)
+    if not in_time:
+        return "timeout", f"wall clock over {request['wall']:g} s"
+    if verdict == "gone":
+        where = detail.partition(":")[0]
+        if not candidate["ended"]:
+            return "failed", f"{where}: the program closed its connection to the tests"
+        if ended_by:
+            return ended_by, how
+        return "failed", f"exit status {os.WEXITSTATUS(candidate['status'])} before the tests had ended"
+    if verdict:
+        return verdict, detail
+    ended_by, how = killer_of(tests["status"], tests["cpu"], request)
+    return (ended_by, f"the tests: {how}") if ended_by else ("failed", "the tests ended without a verdict")
+
+
+def serve_one(request: dict[str, Any], control: socket.socket) -> dict[str, Any]:
+    """Have one program run and tested, and give the reply."""
+    ours, theirs = socket.socketpair()
+    wanted = json.dumps({name: request[name] for name in request if name not in ("tests", "context", "entry_point")})
+    data = wanted.encode()
+    socket.send_fds(control, [len(data).to_bytes(4, "big")], [theirs.fileno()])
+    theirs.close()
+    control.sendall(data)
+    reader, writer = os.pipe()
+    pid = fork_program()
+    if pid == 0:
+        control.close()
+        os.close(reader)
+        run_tests(request, ours.detach(), writer)
+    os.close(writer)
+    ours.close()
+    in_time = wait(pid, request["wall"], HOST_IN)
+    bury(pid)
+    _, status, usage = os.wait4(pid, 0)
+    reap()
+    data = os.read(reader, REPORT_BYTES)  # all writers are dead: never blocks
+    os.close(reader)
+    report = json.loads(data) if data else None
+    os.write(CONTROL, GONE if report and report[0] == "gone" else DONE)
+    candidate = receive(CONTROL)
+    if candidate is None:
+        sys.exit("the candidates' sandbox died")
+    tests = {"report": report, "status": status, "cpu": usage.ru_utime + usage.ru_stime}
+    outcome, detail = judged(request, in_time, tests, candidate)
+    return {
+        "outcome": outcome,
+        "detail": detail,
+        "cpu": round(candidate["cpu"], 4),
+        "memory_mb": round(candidate["memory_mb"], 1),
+        "spent": candidate["spent"] or not sweep(os.environ["TMPDIR"]),
+    }
+
+
+def main(syscall_filter: str) -> None:
+    """Serve the host until it closes the pipe, or a scratch directory cannot be emptied."""
+    prepare(syscall_filter)
+    forward_operators()
+    control = socket.socket(fileno=CONTROL)
+    ready = receive(CONTROL)
+    if ready is None:
+        sys.exit("the candidates' sandbox did not start")
+    send(HOST_OUT, ready)
+    settle()
+    while (request := receive(HOST_IN)) is not None:
+        reply = serve_one(request, control)
+        send(HOST_OUT, reply)
+        if reply["spent"]:
+            return
