@@ -30,6 +30,9 @@ Overrides = Annotated[
 ]
 ArmName = Annotated[str | None, typer.Option("--arm", help="Run this arm (variant) of the recipe.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+UnsafeExecution = Annotated[
+    bool, typer.Option("--unsafe-execution", help="Run programs without any isolation. Only where nothing can be lost.")
+]
 WORK = Path("work")
 
 
@@ -68,6 +71,7 @@ def run(
     set_: Overrides = None,
     arm: ArmName = None,
     until: Annotated[str | None, typer.Option("--until", help="Stop after this step.")] = None,
+    unsafe_execution: UnsafeExecution = False,
 ) -> None:
     """Carry out a recipe, from raw corpus to report. What is done already is not done again."""
     from hornbook.pipeline import run_directory, save_run
@@ -78,7 +82,9 @@ def run(
     from hornbook.terminal import StepLines, show_scores
 
     started = time.monotonic()
-    planned = _build(recipe, arm, set_, work)
+    overrides = [*(set_ or []), *(["machine.unsafe_execution=true"] if unsafe_execution else [])]
+    planned = _build(recipe, arm, overrides, work)
+    _warn_of(planned.recipe.machine.unsafe_execution)
     targets = planned.until(until) if until else list(planned.steps)
     lines = StepLines(planned.steps)
     run_steps(work, targets, planned.recipe.machine, Terminal(), lines.tell)
@@ -232,6 +238,66 @@ def _model_directory(model: str, work: Path) -> Path:
         known = f"the models in {work}: {', '.join(trained)}" if trained else f"{work} holds no trained model"
         raise UserError(f"{model}: neither a directory with model.safetensors nor a model's name; {known}")
     return max(found, key=lambda directory: (directory / "manifest.json").stat().st_mtime_ns)
+
+
+@app.command()
+def grade(
+    samples: Annotated[Path, typer.Argument(help="JSON lines with task_id and completion or solution (.jsonl, .gz).")],
+    testset: Annotated[str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized or drill.")],
+    out: Annotated[Path, typer.Option("--out", help="Where each sample's outcome is written (.jsonl or .parquet).")],
+    k: Annotated[str, typer.Option("-k", help="For which k pass@k is estimated.", metavar="K[,K]...")] = "1,10,100",
+    partial: Annotated[bool, typer.Option("--partial", help="Grade although some tasks have no sample.")] = False,
+    cpu_seconds: Annotated[
+        float, typer.Option(min=0.1, help="The least CPU time a sample may use; 10 times its reference's, if more.")
+    ] = 3.0,
+    memory_mb: Annotated[int, typer.Option(min=64, help="Of each process of a sample.")] = 512,
+    workers: Annotated[int | None, typer.Option(min=1, help="Left out: as many as the CPU quota.")] = None,
+    unsafe_execution: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run samples of a model against a code test set, in the sandbox, and estimate pass@k."""
+    from hornbook import testsets
+    from hornbook.evaluate.grade import grade_samples
+    from hornbook.run.progress import Terminal
+    from hornbook.run.workers import cpu_quota
+    from hornbook.sandbox.probe import choose_backend
+    from hornbook.sandbox.programs import generous_limits
+    from hornbook.terminal import show_grades
+
+    if testset not in testsets.NAMES:
+        raise UserError(f"--testset {testset}: no such test set; the test sets: {', '.join(testsets.NAMES)}")
+    ks = [int(word) if word.isdecimal() else 0 for word in k.split(",")]
+    if min(ks) < 1:
+        raise UserError(f"-k {k}: not a list of whole numbers above 0, such as 1,10,100")
+    if not samples.is_file():
+        raise UserError(f"{samples}: no such file")
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise UserError(f"--out {out}: the name must end in .jsonl or .parquet")
+    if out.resolve() == samples.resolve():
+        raise UserError(f"--out {out}: is the file of samples itself; give another name")
+    _warn_of(unsafe_execution)
+    backend = choose_backend(unsafe=unsafe_execution)
+    limits = generous_limits(cpu_seconds, memory_mb)
+    summary = grade_samples(
+        samples, testset, out, ks, partial, limits, workers or cpu_quota(), backend, Terminal()
+    )
+    if as_json:
+        print(json.dumps(summary, indent=1))
+    else:
+        show_grades(summary, out)
+    bad = summary["outcomes"]["unscored"]
+    if bad:
+        raise UserError(f"{samples}: {bad} lines are no samples ({'; '.join(summary['faults'])}); the rest was graded")
+
+
+def _warn_of(unsafe_execution: bool) -> None:
+    """Say what --unsafe-execution means, every time."""
+    if unsafe_execution:
+        print(
+            "hornbook: WARNING: --unsafe-execution: what a model wrote now runs on this machine as you, with your files "
+            "and your network; every result of this run says so",
+            file=sys.stderr,
+        )
 
 
 @app.command()

@@ -112,7 +112,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         Step(
             f"eval.{name}",
             "hornbook.evaluate.evaluate:evaluate_model",
-            1,
+            2,
             EvaluateStep(evaluate=recipe.evaluate, seed=recipe.seed),
             {"model": trained[name], "corpus": corpus},
             content=_testsets_content(["humaneval", "mbpp", "drill"]),
@@ -178,8 +178,8 @@ def _training_sets(recipe: Recipe, work: Path) -> dict[str, Step]:
     verified = Step(
         "verify",
         "hornbook.synthesize.verify:verify_exercises",
-        1,
-        VerifyStep(verify=recipe.verify),
+        2,
+        VerifyStep(verify=recipe.verify, teacher=recipe.exercises.teacher),
         {"exercises": exercises},
         failure_limit=recipe.verify.failure_limit,
     )

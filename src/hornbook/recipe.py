@@ -183,6 +183,7 @@ class MachineConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     micro_batch: Positive | None = None  # sequences; None: the effective batch
+    unsafe_execution: bool = False  # run what models write without isolation, as you, with your files and network
 
 
 class Recipe(Section):
@@ -273,9 +274,10 @@ class ExercisesStep(Section):
 
 
 class VerifyStep(Section):
-    """Config of the step `verify`."""
+    """Config of the step `verify`. Tests by the built-in teacher are trusted, a model's are not."""
 
     verify: VerifyConfig
+    teacher: str
 
 
 class TokenizerStep(Section):

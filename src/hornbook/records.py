@@ -102,3 +102,18 @@ class Completion:
     prompt: str
     raw: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class GradedSample:
+    """What became of one line of a file of samples."""
+
+    line: int  # of the file, from 1
+    task_id: str
+    sample: int  # of the samples of this task, from 0
+    outcome: OutcomeKind
+    detail: str
+    cpu_seconds: float  # of the program, without its tests
+    memory_mb: float  # at its peak
+    protocol: str  # `values`: plain data crossed to the tests; `objects`: also objects of the program's own classes
+    isolation: str  # what shut the program in

@@ -108,6 +108,30 @@ def score_text(score: Mapping[str, Any] | None) -> str:
     return f"{value:.3f} [dim]\\[{low:.3f}, {high:.3f}][/dim]{failed}"
 
 
+def show_grades(summary: Mapping[str, Any], out: Path) -> None:
+    """pass@k with its intervals, every outcome, and what the reader must know to trust them."""
+    console = _console()
+    table = Table(title=f"{summary['testset']}: {summary['samples']} samples of {summary['tasks']} tasks")
+    for column in ("", "value", "95% interval", "tasks"):
+        table.add_column(column, justify="left" if not column else "right")
+    for name, score in summary["scores"].items():
+        if score["value"] is None:
+            table.add_row(name, "[yellow]–[/yellow]", escape(score["reason"]), "")
+        else:
+            interval = f"{score['low']:.1%} to {score['high']:.1%}"
+            table.add_row(name, f"{score['value']:.1%}", interval, str(score["n"]))
+    console.print(table)
+    console.print(", ".join(f"{count} {outcome}" for outcome, count in summary["outcomes"].items()), highlight=False)
+    if summary["tasks"] < summary["tasks_of_testset"]:
+        console.print(f"[yellow]partial: {summary['tasks']} of {summary['tasks_of_testset']} tasks[/yellow]")
+    if summary["outcomes"]["error"]:
+        console.print("[yellow]errors are the sandbox's, not the samples': they are in no score[/yellow]")
+    if summary["repeated"]:
+        console.print(f"{summary['repeated']} samples repeat an earlier one word for word; each was counted")
+    rate = f"timeouts: {summary['timeout_rate']:.2%}, each tried twice"
+    console.print(f"isolation: {escape(summary['isolation'])}; {rate}\noutcomes: {escape(str(out))}", highlight=False)
+
+
 def show_plan(planned: Sequence[Intent]) -> None:
     """Every step: done, or to be run and why."""
     table = Table(box=None, pad_edge=False)

@@ -9,6 +9,7 @@ How prompt, completion and tests are put together (`Problem.protocol`):
 - `mbpp`: the prompt is a module docstring of the task's text and its three asserts, one a line (the format of InCoder
   and of the bigcode harness; without the asserts the function's name could only be guessed). prompt + completion, then
   the set-up code where there is any, then the asserts. CR LF line ends stay as the authors have them.
+- `mbpp-sanitized`: as `mbpp`, of the 427 tasks its authors looked through by hand; the imports of a test come first.
 - `drill`: prompt + completion, then the asserts. Held-out compositions of the grammar our exercises come from.
 """
 
@@ -48,7 +49,7 @@ class Source:
     file: str  # below `shared/benchmarks`
     repository: str  # on the Hugging Face hub; empty: nowhere
     revision: str
-    hub_file: str  # Parquet
+    hub_files: tuple[str, ...]  # Parquet, whose rows together are the set
     fields: tuple[str, ...]
     problem: Callable[[Row], Problem]
     wanted: Callable[[Row], bool]
@@ -77,6 +78,11 @@ def mbpp_problem(row: Row) -> Problem:
     )
 
 
+def sanitized_problem(row: Row) -> Problem:
+    """A row of the sanitized subset of google-research/mbpp: the same form, other names."""
+    return mbpp_problem({**row, "text": row["prompt"], "test_setup_code": "\n".join(row["test_imports"])})
+
+
 def entry_point_of(code: str, test: str) -> str:
     """The first function or class of `code` that `test` names. By pattern: some of the code warns when parsed."""
     defined = {match[1] for match in re.finditer(r"^(?:def|class)\s+(\w+)", code, re.MULTILINE)}
@@ -90,6 +96,7 @@ def drill_problem(row: Row) -> Problem:
 
 HUMANEVAL_FIELDS = ("task_id", "prompt", "entry_point", "canonical_solution", "test")
 MBPP_FIELDS = ("task_id", "text", "code", "test_setup_code", "test_list")
+SANITIZED_FIELDS = ("task_id", "prompt", "code", "test_imports", "test_list")
 DRILL_FIELDS = ("task_id", "prompt", "entry_point", "reference", "tests", "protocol")
 
 SOURCES = {
@@ -97,7 +104,7 @@ SOURCES = {
         file="humaneval/HumanEval.jsonl.gz",
         repository="openai/openai_humaneval",
         revision="7dce6050a7d6d172f3cc5c32aa97f52fa1a2e544",
-        hub_file="openai_humaneval/test-00000-of-00001.parquet",
+        hub_files=("openai_humaneval/test-00000-of-00001.parquet",),
         fields=HUMANEVAL_FIELDS,
         problem=humaneval_problem,
         wanted=lambda row: True,
@@ -107,17 +114,29 @@ SOURCES = {
         file="mbpp/mbpp.jsonl.gz",
         repository="google-research-datasets/mbpp",
         revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
-        hub_file="full/test-00000-of-00001.parquet",
+        hub_files=("full/test-00000-of-00001.parquet",),
         fields=MBPP_FIELDS,
         problem=mbpp_problem,
         wanted=lambda row: bool(11 <= row["task_id"] <= 510),  # the authors' test split
         checksum="825f665d67926103f3c50a656fba6c16db3ca8a9661cb9766eef708e6b3234ed",
     ),
+    "mbpp-sanitized": Source(
+        file="mbpp/sanitized-mbpp.json.gz",
+        repository="google-research-datasets/mbpp",
+        revision="4bb6404fdc6cacfda99d4ac4205087b89d32030c",
+        hub_files=tuple(
+            f"sanitized/{split}-00000-of-00001.parquet" for split in ("train", "test", "validation", "prompt")
+        ),
+        fields=SANITIZED_FIELDS,
+        problem=sanitized_problem,
+        wanted=lambda row: True,  # all 427: no model of ours is trained on any of them
+        checksum="fb77eaab98c16f97b68289fa839e4382a2471784e1fe942b137cf41ab94df9d8",
+    ),
     "drill": Source(
         file="drill.jsonl.gz",
         repository="",
         revision="",
-        hub_file="",
+        hub_files=(),
         fields=DRILL_FIELDS,
         problem=drill_problem,
         wanted=lambda row: True,
@@ -152,29 +171,40 @@ def checksum_here(name: str) -> str | None:
 
 
 def fetch(name: str) -> Path:
-    """The set's Parquet file from the Hugging Face hub at its pinned revision, kept in the user's cache.
+    """The set's rows from the Hugging Face hub at its pinned revision, kept in the user's cache.
 
     Raises UnavailableError within seconds where there is no network, and where the hub's content is not the pinned one.
     """
     source = SOURCES[name]
     if not source.repository:
         raise UnavailableError(f"{name}: its file {source.file} is not on this machine")
-    url = f"{HUB}/{source.repository}/resolve/{source.revision}/{source.hub_file}"
-    try:
-        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
-            content = response.read()
-    except (urllib.error.URLError, OSError) as error:
-        raise UnavailableError(f"{name}: not on this machine, and {url} cannot be reached ({error})") from error
     path = _cached(name)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")
-    partial.write_bytes(content)
+    rows: list[Row] = []
     try:
+        for file in source.hub_files:
+            url = f"{HUB}/{source.repository}/resolve/{source.revision}/{file}"
+            rows += _fetch_rows(name, url, partial.with_suffix(".parquet"))
+        with gzip.open(partial, "wt", encoding="utf-8") as lines:
+            lines.writelines(json.dumps(row) + "\n" for row in rows)
         _load_file(name, partial)
     except UserError as error:
-        partial.unlink()
-        raise UnavailableError(f"{name}: {url} holds something else ({error})") from error
+        partial.unlink(missing_ok=True)
+        raise UnavailableError(f"{name}: {HUB}/{source.repository} holds something else ({error})") from error
     return partial.replace(path)
+
+
+def _fetch_rows(name: str, url: str, scratch: Path) -> list[Row]:
+    """The rows of one Parquet file of the hub."""
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
+            scratch.write_bytes(response.read())
+        return list(_read_rows(scratch, SOURCES[name].fields))
+    except (urllib.error.URLError, OSError) as error:
+        raise UnavailableError(f"{name}: not on this machine, and {url} cannot be reached ({error})") from error
+    finally:
+        scratch.unlink(missing_ok=True)
 
 
 def checksum(problems: Iterable[Problem]) -> str:
@@ -188,13 +218,15 @@ def checksum(problems: Iterable[Problem]) -> str:
 
 def _cached(name: str) -> Path:
     home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "hornbook" / "testsets" / f"{name}.parquet"
+    return Path(home) / "hornbook" / "testsets" / f"{name}.jsonl.gz"
 
 
 def _load_file(name: str, path: Path) -> tuple[Problem, ...]:
     source = SOURCES[name]
     try:
         rows = [row for row in _read_rows(path, source.fields) if source.wanted(row)]
+        if "mbpp" in name:  # the hub's splits, one behind the other, are not in the authors' order
+            rows.sort(key=lambda row: int(row["task_id"]))
         problems = tuple(source.problem(row) for row in rows)
     except (OSError, EOFError, ValueError, KeyError, TypeError, StopIteration) as error:
         raise UserError(f"{path}: not the test set {name} ({error}); put the original file in its place") from error
@@ -213,6 +245,5 @@ def _read_rows(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
             yield dict(zip(fields, values, strict=True))
         return
     with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        for line in lines:
-            row = json.loads(line)
+        for row in json.load(lines) if path.name.endswith(".json.gz") else map(json.loads, lines):
             yield {field: row[field] for field in fields}

@@ -39,7 +39,7 @@ def evaluate_model(config: EvaluateStep, inputs: Inputs, work: Workspace) -> Res
     device = "cuda" if work.machine.device in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
     model = load_model(inputs["model"]).to(device)
     tokenizer = load_tokenizer(inputs["model"])
-    backend = choose_backend()
+    backend = choose_backend(unsafe=work.machine.unsafe_execution)
     scores: dict[str, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     for task in config.evaluate.tasks:

@@ -9,8 +9,11 @@ Z_95 = 1.959963984540054  # the 97.5% quantile of the normal distribution
 RESAMPLES = 2000
 
 
-def wilson_interval(passed: int, n: int) -> tuple[float, float]:
+def wilson_interval(passed: float, n: int) -> tuple[float, float]:
     """The Wilson score interval of a proportion: honest at 0 and at 1, where the normal one has no width.
+
+    `passed` may be a sum of shares in [0, 1], such as pass@k of each of `n` problems: they vary less between problems
+    than zeros and ones of the same mean, so the interval is then wider than it need be.
 
     Raises ValueError unless 0 <= passed <= n and n > 0.
     """

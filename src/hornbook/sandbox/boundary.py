@@ -5,19 +5,24 @@ length and JSON. Numbers, strings, the built-in containers and a few value types
 are, with exact types: what arrives is built anew from the contents, so a subclass of `int` that lies about equality
 arrives as the number it holds. Functions and iterators cross as references: calling one here asks the other side. Other
 objects cross, as references too, only where a program declares that its tests need them (`objects`); what they say of
-themselves, when compared with each other for example, is then computed on the candidate's side.
+themselves, when compared with each other for example, is then computed on the candidate's side. Elsewhere all that
+crosses of them is whether they are true, which a program could say as well by returning True.
 """
 
 import builtins
 import collections
 import json
 import os
+import select
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
 MESSAGE_BYTES = 16 << 20  # of one message: more than any test needs, less than the memory limit
+READ_BYTES = 4096
 MUTABLE = (list, dict, set, bytearray, collections.deque)
+BASES = (int, float, str, list, tuple, dict, set, frozenset, bytes, bytearray)
 SCALARS = (type(None), bool, str, float)
 SMALL = 1 << 64  # integers beyond it travel in base 16: converting decimals takes quadratic time
 NAMED = {cls: name for name, cls in vars(builtins).items() if isinstance(cls, type)} | {type(None): "NoneType"}
@@ -43,6 +48,19 @@ class ReferenceTo:
         return f"<{object.__getattribute__(self, '_held')[2]}>"
 
 
+class Opaque:
+    """A value that did not cross: what is known of it is whether it is true. It equals nothing but itself."""
+
+    def __init__(self, name: str, truth: bool) -> None:
+        self.__name, self.__truth = name, truth
+
+    def __bool__(self) -> bool:
+        return self.__truth
+
+    def __repr__(self) -> str:
+        return f"<{self.__name} of the program's>"
+
+
 class RemoteFunction(ReferenceTo):
     """A function of the other side."""
 
@@ -66,8 +84,8 @@ class Peer:
     """One end of the boundary.
 
     `serve(verb, thing, args, kwargs)` does what the other side asks of something held here; `kind_of(value)` names the
-    kind as which a value that is no plain data crosses by reference, or is empty; `stand_in(number, kind, name)` makes
-    what stands here for something held there.
+    kind as which a value that is no plain data crosses by reference, or is empty; `truth_of(value)` is what crosses of
+    the rest; `stand_in(number, kind, name)` makes what stands here for something held there.
     """
 
     def __init__(
@@ -75,14 +93,18 @@ class Peer:
         handle: int,
         serve: Callable[[str, Any, list[Any], dict[str, Any]], Any],
         kind_of: Callable[[Any], str],
+        truth_of: Callable[[Any], bool],
         stand_in: Callable[["Peer", int, str, str], Any],
         exceptions: Callable[[str, str, str], type[BaseException]],
     ) -> None:
-        self.handle, self.serve, self.kind_of, self.stand_in = handle, serve, kind_of, stand_in
-        self.exceptions = exceptions
+        self.handle, self.serve, self.kind_of, self.truth_of = handle, serve, kind_of, truth_of
+        self.stand_in, self.exceptions = stand_in, exceptions
         self.held: list[Any] = []  # what the other side refers to by number
         self.turn = 0
+        self.unread = b""
+        self.deadline: float | None = None  # of the monotonic clock, after which nothing is waited for
         self.failure = ""  # why nothing can cross any more: kept, whatever a test makes of the exception
+        self.verdict = "failed"  # what that failure means: also `gone`, `late`
 
     # -- messages
 
@@ -96,36 +118,56 @@ class Peer:
             while data:
                 data = data[os.write(self.handle, data) :]
         except OSError:
-            raise self.gone("has ended") from None
+            raise self.ended() from None
 
     def read(self) -> Any:
         """The next message."""
-        size = int.from_bytes(self._exactly(4), "big")
+        self._fill(4)
+        size = int.from_bytes(self.unread[:4], "big")
         if size > MESSAGE_BYTES:
-            raise self.gone("sent a message that is too large")
-        data = self._exactly(size)
+            raise self.broken("the program sent a message that is too large")
+        self._fill(4 + size)
+        data, self.unread = self.unread[4 : 4 + size], self.unread[4 + size :]
         try:
             return json.loads(data)
         except (ValueError, RecursionError):
-            raise self.gone("sent what is no message") from None
+            raise self.broken("the program sent what is no message") from None
 
-    def _exactly(self, count: int) -> bytes:
-        parts = []
-        while count:
+    def _fill(self, count: int) -> None:
+        """Read until at least `count` bytes are there. Mostly one call brings a whole message."""
+        if len(self.unread) >= count:
+            return
+        parts, have = [self.unread], len(self.unread)
+        while have < count:
+            self._wait()
             try:
-                part = os.read(self.handle, min(count, 1 << 20))
+                part = os.read(self.handle, max(READ_BYTES, min(count - have, 1 << 20)))
             except OSError:
                 part = b""
             if not part:
-                raise self.gone("has ended")
+                raise self.ended()
             parts.append(part)
-            count -= len(part)
-        return b"".join(parts)
+            have += len(part)
+        self.unread = b"".join(parts)
 
-    def gone(self, what: str) -> GoneError:
+    def _wait(self) -> None:
+        """Wait for something to read, no longer than until the deadline."""
+        if self.deadline is None:
+            return
+        poll = select.poll()
+        poll.register(self.handle, select.POLLIN)
+        if not poll.poll(max(0.0, self.deadline - time.monotonic()) * 1000):
+            raise self.broken("the program does not answer", "late")
+
+    def broken(self, what: str, verdict: str = "failed") -> GoneError:
         """The exception for a boundary that is broken for good."""
-        self.failure = self.failure or what
-        return GoneError(what)
+        if not self.failure:
+            self.failure, self.verdict = what, verdict
+        return GoneError(self.failure)
+
+    def ended(self) -> GoneError:
+        """The exception for a boundary that the other side closed."""
+        return self.broken("the program has ended", "gone")
 
     # -- asking and answering
 
@@ -153,18 +195,16 @@ class Peer:
                         assign(passed[key], self.unpack(now))
                     return passed[value["a"]] if type(value) is dict and "a" in value else self.unpack(value)
                 if kind == "refused":
-                    self.failure = str(rest[0])
-                    raise RefusedError(self.failure)
+                    raise RefusedError(str(self.broken(str(rest[0]))))
                 if kind != "raised":
                     raise ValueError
                 name, module, base, arguments, leaves = rest
                 if leaves:
-                    self.failure = f"{name}: {', '.join(map(str, arguments))}"
-                    raise GoneError(self.failure)
+                    raise self.broken(f"{name}: {', '.join(map(str, arguments))}")
                 error = self.exceptions(str(name), str(module), str(base))
                 arguments = [self.unpack(argument) for argument in arguments]
             except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
-                raise self.gone("spoke out of turn") from None
+                raise self.broken("the program spoke out of turn") from None
             raise revive(error, arguments)
 
     def _packed_call(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
@@ -243,6 +283,8 @@ class Peer:
         if as_kind:
             self.held.append(value)
             return {"r": [len(self.held) - 1, as_kind, safe_name(value)]}
+        if not isinstance(value, BASES):
+            return {"v": [kind.__name__, self.truth_of(value)]}
         return self._pack(reduce_to_base(value))
 
     def unpack(self, packed: Any) -> Any:
@@ -270,6 +312,9 @@ class Peer:
         if tag == "x":
             name, arguments = content
             return put_together(name, [self.unpack(argument) for argument in arguments])
+        if tag == "v":
+            name, truth = content
+            return Opaque(str(name), bool(truth))
         if tag == "r":
             number, as_kind, name = content
             return self.stand_in(self, int(number), str(as_kind), str(name))
@@ -369,9 +414,8 @@ def reduce_to_base(value: Any) -> Any:
         base = set if isinstance(value, set) else frozenset
         return base(base.__iter__(value))
     if isinstance(value, bytes | bytearray):
-        base_bytes = bytes if isinstance(value, bytes) else bytearray
-        return base_bytes(b"").join([base_bytes.__getitem__(value, slice(None))])
-    raise RefusedError(f"a value of type {type(value).__name__}, which is no plain data")
+        return (bytes if isinstance(value, bytes) else bytearray)(memoryview(value))
+    raise TypeError(value)
 
 
 def assign(target: Any, now: Any) -> None:

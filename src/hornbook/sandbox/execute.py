@@ -40,9 +40,12 @@ class Server:
     Close it when done.
     """
 
-    def __init__(self, backend: Backend, limits: Limits) -> None:
-        """Start both and wait until they are ready; raises ServerLostError with what the tools said."""
-        self.limits = limits
+    def __init__(self, backend: Backend, limits: Limits, cpu: int | None = None) -> None:
+        """Start both, on one CPU if it is named, and wait until they are ready.
+
+        Raises ServerLostError with what the tools said.
+        """
+        self.limits, self.cpu = limits, cpu
         self._scratch = contextlib.ExitStack()
         ours, theirs = socket.socketpair()
         with ours, theirs:
@@ -67,7 +70,7 @@ class Server:
             environment |= {"HOME": scratch, "TMPDIR": scratch}
         try:
             return subprocess.Popen(
-                backend.command(server_source(role, control, backend.isolated), self.limits.scratch_mb),
+                backend.command(server_source(role, control, self.cpu, backend.isolated), self.limits.scratch_mb),
                 stdin=pipe,
                 stdout=pipe,
                 stderr=subprocess.PIPE,
@@ -93,6 +96,7 @@ class Server:
         request = {
             "source": program.source,
             "objects": program.objects,
+            "trusted": program.trusted,
             "tests": program.tests,
             "context": program.context,
             "entry_point": program.entry_point,
@@ -165,10 +169,11 @@ def _finish(process: "subprocess.Popen[bytes]") -> None:
         process.wait()
 
 
-def server_source(role: str, control: int, isolated: bool) -> str:
+def server_source(role: str, control: int, cpu: int | None, isolated: bool) -> str:
     """The program text of a server: it and what it imports, without a file to read inside.
 
-    `control` is the descriptor of the socket between the two servers.
+    `control` is the descriptor of the socket between the two servers. On one CPU they wake each other without an
+    interrupt between CPUs: 45 µs a call for 106, and 568 programs/s for 327 with ten calls each (2 virtual cores).
     """
     modules = {
         f"hornbook.sandbox.{name}": Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
@@ -180,6 +185,7 @@ def server_source(role: str, control: int, isolated: bool) -> str:
         f"if {isolated} and os.getpid() != 1:\n"
         "    sys.exit('the sandbox server runs only as process 1 of its own namespace')\n"
         f"os.dup2({control}, 3)\n"
+        f"if {cpu} is not None: os.sched_setaffinity(0, [{cpu}])\n"
         f"for name, text in {modules!r}.items():\n"
         "    sys.modules[name] = type(sys)(name)\n"
         "    exec(compile(text, name, 'exec'), sys.modules[name].__dict__)\n"
@@ -226,47 +232,25 @@ class Turnstile:
             self._changed.notify_all()
 
 
-class Pool:
-    """Servers taken and given back by threads; started when first wanted, started again when lost."""
+class Seat:
+    """Where a server runs: started when first wanted, started again when lost."""
 
-    def __init__(self, backend: Backend, limits: Limits, workers: int) -> None:
-        self.backend, self.limits = backend, limits
-        self.turnstile = Turnstile()
-        self.idle: queue.SimpleQueue[Server | None] = queue.SimpleQueue()
-        self.workers = workers
-        for _ in range(workers):
-            self.idle.put(None)
+    def __init__(self, backend: Backend, limits: Limits, cpu: int | None) -> None:
+        self.backend, self.limits, self.cpu = backend, limits, cpu
+        self.server: Server | None = None
 
-    def run_chunk(self, programs: list[Program]) -> list[Verdict]:
-        """The verdicts on some programs; those that timed out are tried once more, alone, before that counts."""
-        server = self.idle.get()
-        try:
-            with self.turnstile.together():
-                verdicts: list[Verdict] = []
-                while len(verdicts) < len(programs):
-                    server, more = self._advance(server, programs[len(verdicts) :])
-                    verdicts += more
-            for i, verdict in enumerate(verdicts):
-                if verdict.outcome == "timeout":
-                    with self.turnstile.alone():
-                        server, more = self._advance(server, [programs[i]])
-                    verdicts[i] = more[0]
-        finally:
-            self.idle.put(server)
-        return verdicts
-
-    def _advance(self, server: Server | None, programs: list[Program]) -> tuple[Server | None, list[Verdict]]:
-        """Verdicts on at least the first of the programs, and the server to go on with."""
-        server, verdicts, lost = self._attempt(server, programs)
+    def advance(self, programs: list[Program]) -> list[Verdict]:
+        """Verdicts on at least the first of the programs."""
+        verdicts, lost = self._attempt(programs)
         if not verdicts:  # the first program saw the server die: once more, with a fresh server, by itself
-            server, verdicts, lost = self._attempt(server, programs[:1])
+            verdicts, lost = self._attempt(programs[:1])
         if not verdicts:
             verdicts = [Verdict(programs[0].id, "error", f"{lost}, twice", 0.0, objects=programs[0].objects)]
-        return server, verdicts
+        return verdicts
 
-    def _attempt(self, server: Server | None, programs: list[Program]) -> tuple[Server | None, list[Verdict], str]:
+    def _attempt(self, programs: list[Program]) -> tuple[list[Verdict], str]:
         verdicts: list[Verdict] = []
-        server = server or Server(self.backend, self.limits)
+        self.server = server = self.server or Server(self.backend, self.limits, self.cpu)
         try:
             for program in programs:
                 server.send(program)
@@ -275,20 +259,54 @@ class Pool:
                 outcome, detail = reply["outcome"], _plain(reply["detail"])
                 found = Verdict(program.id, outcome, detail, reply["cpu"], reply["memory_mb"], program.objects)
                 verdicts.append(found)
-                if reply["spent"]:  # it could not empty its scratch directory, and has ended
-                    server.close()
-                    return None, verdicts, ""
+                if reply["spent"]:  # a scratch directory could not be emptied, and both servers have ended
+                    self.close()
+                    break
         except ServerLostError as lost:
-            server.close()
-            return None, verdicts, str(lost)
-        return server, verdicts, ""
+            self.close()
+            return verdicts, str(lost)
+        return verdicts, ""
 
     def close(self) -> None:
-        """End all servers. Only once no thread holds one."""
-        for _ in range(self.workers):
-            server = self.idle.get()
-            if server is not None:
-                server.close()
+        """End the server, if there is one."""
+        if self.server is not None:
+            self.server.close()
+        self.server = None
+
+
+class Pool:
+    """Seats taken and given back by threads."""
+
+    def __init__(self, backend: Backend, limits: Limits, workers: int) -> None:
+        self.turnstile = Turnstile()
+        cpus = sorted(os.sched_getaffinity(0)) if workers > 1 else []
+        self.seats = [
+            Seat(backend, limits, cpus[i % len(cpus)] if workers <= len(cpus) else None) for i in range(workers)
+        ]
+        self.idle: queue.SimpleQueue[Seat] = queue.SimpleQueue()
+        for seat in self.seats:
+            self.idle.put(seat)
+
+    def run_chunk(self, programs: list[Program]) -> list[Verdict]:
+        """The verdicts on some programs; those that timed out are tried once more, alone, before that counts."""
+        seat = self.idle.get()
+        try:
+            with self.turnstile.together():
+                verdicts: list[Verdict] = []
+                while len(verdicts) < len(programs):
+                    verdicts += seat.advance(programs[len(verdicts) :])
+            for i, verdict in enumerate(verdicts):
+                if verdict.outcome == "timeout":
+                    with self.turnstile.alone():
+                        verdicts[i] = seat.advance([programs[i]])[0]
+        finally:
+            self.idle.put(seat)
+        return verdicts
+
+    def close(self) -> None:
+        """End all servers. Only once no thread uses one."""
+        for seat in self.seats:
+            seat.close()
 
 
 def _plain(detail: str) -> str:

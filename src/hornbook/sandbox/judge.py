@@ -1,23 +1,27 @@
-"""The server in which tests run: forks a warm interpreter per program, and reaches the candidate over the boundary.
+"""The server in which tests run: a warm interpreter that reaches the candidate over the boundary.
 
 Runs inside a sandbox of its own: tests may have been written by a model too. The verdict is formed here and in the
-kernel, never by the candidate, whose process holds no test and sends nothing but values.
+kernel, never by the candidate, whose process holds no test and sends nothing but values. Tests that are not trusted run
+in a child each; those of a frozen test set, or of the built-in teacher, run in the server itself, which saves a fork.
 
 Names in the tests are the tests' own, the built-in ones, or those of the trusted context (a problem's prompt: its
 imports and helpers); only the entry point, stubs of the context, and what none of these defines, is the candidate's.
 """
 
 import builtins
+import gc
 import importlib
 import json
 import os
 import socket
 import sys
+import time
 import types
-from typing import Any, NoReturn
+from typing import Any
 
 from hornbook.sandbox.boundary import (
     GoneError,
+    Opaque,
     Peer,
     ReferenceTo,
     RefusedError,
@@ -46,7 +50,7 @@ from hornbook.sandbox.warm import (
 HOST_IN, HOST_OUT = 0, 1
 REPORT_BYTES = 4096  # below the capacity of a pipe, so the child never waits for a reader
 DETAIL_CHARACTERS = 900
-GONE_FOR = ("has ended",)  # a broken boundary that the candidate's exit status tells more about
+OURS = ("tests", "context", "entry_point", "trusted")  # fields of a request that the candidate's side never sees
 
 
 def _documented() -> None:
@@ -210,86 +214,105 @@ def kind_of_argument(value: Any) -> str:
     return "function" if callable(value) else ""
 
 
-def run_tests(request: dict[str, Any], handle: int, report: int) -> NoReturn:
-    """In the child: wait until the candidate has run its program, run the tests, report."""
+def refuse(value: Any) -> bool:
+    """A test's own object does not cross to the candidate: of its truth alone no program could make anything."""
+    if isinstance(value, Opaque):
+        return bool(value)
+    raise RefusedError(f"the test passes a value of type {type(value).__name__}, which is no plain data")
+
+
+def run_tests(request: dict[str, Any], handle: int, deadline: float | None) -> tuple[str, str]:
+    """Wait until the candidate has run its program, run the tests, and give a verdict with its detail.
+
+    The verdict is `passed`, `failed`, `late` where the deadline passed first, or `gone` where the candidate's process
+    went away: how it ended tells the rest.
+    """
     where = "tests"
     names = Names(request["context"], request["entry_point"])
-    peer = names.peer = Peer(handle, serve_candidate, kind_of_argument, stand_in, names.exception)
-    verdict = "failed"
+    peer = Peer(handle, serve_candidate, kind_of_argument, refuse, stand_in, names.exception)
+    names.peer, peer.deadline = peer, deadline
+    verdict, detail = "failed", ""
     try:
-        limit(request)
         tests = [(f"test {i}", compile(test, f"<test {i}>", "exec")) for i, test in enumerate(request["tests"], 1)]
         where = "program"
         said = peer.read()
-        if said != ["ready"]:
-            detail = f"program: {said[1]}" if type(said) is list and said[:1] == ["broken"] else "program: no answer"
-        else:
+        if said == ["ready"]:
             for where, code in tests:
                 exec(code, names)  # noqa: S102
-            verdict, detail = "passed", ""
-    except RefusedError as refused:
-        detail = f"{where}: {refused}"
-    except GoneError as gone:
-        detail = f"{where}: {gone}"
+            verdict = "passed"
+        else:
+            detail = str(said[1]) if type(said) is list and len(said) == 2 and said[0] == "broken" else "no answer"
+    except (RefusedError, GoneError) as broken:
+        detail = str(broken)
     except BaseException as error:
         text = safe_text(error)
-        detail = f"{where}: {type(error).__name__}" + (f": {text}" if text else "")
+        detail = type(error).__name__ + (f": {text}" if text else "")
     if peer.failure:  # whatever a test made of it
-        verdict = "gone" if peer.failure in GONE_FOR else "failed"
-        detail = f"{where}: {peer.failure}"
-    text = json.dumps([verdict, detail[:DETAIL_CHARACTERS]])
-    os.write(report, text.encode()[:REPORT_BYTES] if len(text) <= REPORT_BYTES else json.dumps([verdict, where]).encode())
-    os._exit(0)
+        verdict, detail = peer.verdict, peer.failure
+    return verdict, "" if verdict == "passed" else f"{where}: {detail}"[:DETAIL_CHARACTERS]
 
 
-def judged(request: dict[str, Any], in_time: bool, tests: dict[str, Any], candidate: dict[str, Any]) -> tuple[str, str]:
-    """Outcome and detail from what became of both processes."""
-    verdict, detail = tests["report"] or ("", "")
-    ended_by, how = killer_of(candidate["status"], candidate["cpu"], request)
-    if not in_time:
-        return "timeout", f"wall clock over {request['wall']:g} s"
-    if verdict == "gone":
-        where = detail.partition(":")[0]
-        if not candidate["ended"]:
-            return "failed", f"{where}: the program closed its connection to the tests"
-        if ended_by:
-            return ended_by, how
-        return "failed", f"exit status {os.WEXITSTATUS(candidate['status'])} before the tests had ended"
-    if verdict:
-        return verdict, detail
-    ended_by, how = killer_of(tests["status"], tests["cpu"], request)
-    return (ended_by, f"the tests: {how}") if ended_by else ("failed", "the tests ended without a verdict")
-
-
-def serve_one(request: dict[str, Any], control: socket.socket) -> dict[str, Any]:
-    """Have one program run and tested, and give the reply."""
-    ours, theirs = socket.socketpair()
-    wanted = json.dumps({name: request[name] for name in request if name not in ("tests", "context", "entry_point")})
-    data = wanted.encode()
-    socket.send_fds(control, [len(data).to_bytes(4, "big")], [theirs.fileno()])
-    theirs.close()
-    control.sendall(data)
+def run_tests_apart(request: dict[str, Any], handle: int, control: socket.socket) -> dict[str, Any]:
+    """`run_tests` in a child of its own: what these tests do to the interpreter, or never cease to do, ends with it."""
     reader, writer = os.pipe()
     pid = fork_program()
     if pid == 0:
         control.close()
         os.close(reader)
-        run_tests(request, ours.detach(), writer)
+        limit(request)
+        text = json.dumps(run_tests(request, handle, None))
+        if len(text) > REPORT_BYTES:
+            text = json.dumps(["failed", "a detail that is too long"])
+        os.write(writer, text.encode())
+        os._exit(0)
     os.close(writer)
-    ours.close()
     in_time = wait(pid, request["wall"], HOST_IN)
     bury(pid)
     _, status, usage = os.wait4(pid, 0)
     reap()
     data = os.read(reader, REPORT_BYTES)  # all writers are dead: never blocks
     os.close(reader)
-    report = json.loads(data) if data else None
-    os.write(CONTROL, GONE if report and report[0] == "gone" else DONE)
+    if not in_time:
+        return {"verdict": "late", "detail": ""}
+    if data:
+        verdict, detail = json.loads(data)
+        return {"verdict": verdict, "detail": detail}
+    ended_by, how = killer_of(status, usage.ru_utime + usage.ru_stime, request)
+    return {"verdict": ended_by or "failed", "detail": f"the tests: {how}" if ended_by else "the tests left early"}
+
+
+def judged(request: dict[str, Any], tests: dict[str, Any], candidate: dict[str, Any]) -> tuple[str, str]:
+    """Outcome and detail from what the tests found and what became of the candidate."""
+    verdict, detail = tests["verdict"], tests["detail"]
+    if verdict == "late":
+        return "timeout", f"wall clock over {request['wall']:g} s"
+    if verdict != "gone":
+        return verdict, detail
+    if not candidate["ended"]:
+        return "failed", f"{detail.partition(':')[0]}: the program closed its connection to the tests"
+    outcome, how = killer_of(candidate["status"], candidate["cpu"], request)
+    left = f"exit status {os.WEXITSTATUS(candidate['status'])} before the tests had ended"
+    return (outcome, how) if outcome else ("failed", left)
+
+
+def serve_one(request: dict[str, Any], control: socket.socket) -> dict[str, Any]:
+    """Have one program run and tested, and give the reply."""
+    ours, theirs = socket.socketpair()
+    data = json.dumps({name: request[name] for name in request if name not in OURS}).encode()
+    socket.send_fds(control, [len(data).to_bytes(4, "big")], [theirs.fileno()])
+    theirs.close()
+    control.sendall(data)
+    if request["trusted"]:
+        verdict, detail = run_tests(request, ours.fileno(), time.monotonic() + request["wall"])
+        tests = {"verdict": verdict, "detail": detail}
+    else:
+        tests = run_tests_apart(request, ours.fileno(), control)
+    os.write(CONTROL, GONE if tests["verdict"] == "gone" else DONE)
+    ours.close()
     candidate = receive(CONTROL)
     if candidate is None:
         sys.exit("the candidates' sandbox died")
-    tests = {"report": report, "status": status, "cpu": usage.ru_utime + usage.ru_stime}
-    outcome, detail = judged(request, in_time, tests, candidate)
+    outcome, detail = judged(request, tests, candidate)
     return {
         "outcome": outcome,
         "detail": detail,
@@ -309,6 +332,7 @@ def main(syscall_filter: str) -> None:
         sys.exit("the candidates' sandbox did not start")
     send(HOST_OUT, ready)
     settle()
+    gc.enable()  # trusted tests leave their garbage here
     while (request := receive(HOST_IN)) is not None:
         reply = serve_one(request, control)
         send(HOST_OUT, reply)

@@ -11,11 +11,13 @@ from hornbook.run.workers import cpu_quota
 from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
-from hornbook.sandbox.programs import Limits, Program, generous_limits
+from hornbook.sandbox.programs import Limits, Program, generous_limits, needs_objects
 from hornbook.tables import TableWriter, count_rows, read_rows
 
 STEP = "verify"
+BUILTIN = "builtin"  # the teacher whose tests are results of a reference, never code
 PROMPT = "def canary(x):\n    "
+EQUALS_EVERYTHING = "class Equal:\n    def __eq__(self, other):\n        return True\n\n\n"
 CALLS = ("assert canary(2) == 4",)
 # What must come out of each planted program; the first shows that anything can pass at all.
 CANARIES = (
@@ -23,6 +25,7 @@ CANARIES = (
     (Program("canary: wrong", f"{PROMPT}return x + 1\n", CALLS), "failed"),
     (Program("canary: leaves with status 0", f"import sys\n\n\n{PROMPT}sys.exit(0)\n", CALLS), "failed"),
     (Program("canary: never ends", f"{PROMPT}\n    while True:\n        pass\n", CALLS), "timeout"),
+    (Program("canary: equals everything", EQUALS_EVERYTHING + f"{PROMPT}return Equal()\n", CALLS), "failed"),
 )
 
 
@@ -33,7 +36,7 @@ def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Res
     `error` is ours: such an exercise is neither kept nor dropped, and counts as failed). Raises UserError where no
     isolation works, RuntimeError where a planted bad exercise passes.
     """
-    backend = choose_backend()
+    backend = choose_backend(unsafe=work.machine.unsafe_execution)
     limits = generous_limits(config.verify.cpu_seconds, config.verify.memory_mb)
     check_canaries(limits, backend)
     path = inputs["exercises"] / "exercises.parquet"
@@ -46,7 +49,8 @@ def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Res
         TableWriter(work.directory / "outcomes.parquet", Outcome) as judged,
         work.progress.bar(STEP, count_rows(path), "programs") as bar,
     ):
-        verdicts = run_programs(programs_of(read_rows(path, Exercise)), limits, workers, backend)
+        programs = programs_of(read_rows(path, Exercise), trusted=config.teacher == BUILTIN)
+        verdicts = run_programs(programs, limits, workers, backend)
         # The table is read twice, so that no exercise waits in memory for its verdict.
         for exercise, verdict in zip(read_rows(path, Exercise), verdicts, strict=True):
             outcomes[verdict.outcome] += 1
@@ -72,10 +76,11 @@ def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Res
     )
 
 
-def programs_of(exercises: Iterable[Exercise]) -> Iterator[Program]:
-    """Each exercise as the program that proves it."""
-    for exercise in exercises:
-        yield Program(exercise.id, exercise.prompt + exercise.solution, exercise.tests)
+def programs_of(exercises: Iterable[Exercise], trusted: bool) -> Iterator[Program]:
+    """Each exercise as the program that proves it. `trusted`: its tests were computed here, not written by a model."""
+    for e in exercises:
+        objects = needs_objects(e.prompt, e.tests)
+        yield Program(e.id, e.prompt + e.solution, e.tests, e.prompt, e.name, objects, trusted)
 
 
 def check_canaries(limits: Limits, backend: Backend) -> None:
