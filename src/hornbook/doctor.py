@@ -10,6 +10,8 @@ from hornbook import testsets
 from hornbook.errors import UserError
 from hornbook.run.workers import cpu_quota
 
+REFERENCE_CPU_SECONDS = 20.0  # MBPP/123 needs 2 s on a quiet machine
+
 Finding = dict[str, Any]  # what, state (works, missing, broken), detail
 
 
@@ -19,6 +21,7 @@ def examine() -> Iterator[Finding]:
         ("machine", _machine),
         ("tables and dedup", _daft),
         ("sandbox", _sandbox),
+        ("reference solutions", _references),
         ("training", _training),
         ("test sets", _testsets),
     ]
@@ -59,23 +62,45 @@ def _daft() -> tuple[str, str]:
 
 
 def _sandbox() -> tuple[str, str]:
+    """Every planted cheat, under every back end that works here."""
+    from hornbook.sandbox.cheats import CHEATS, HONEST
+    from hornbook.sandbox.execute import run_programs
+    from hornbook.sandbox.probe import available, choose_backend
+    from hornbook.sandbox.programs import generous_limits
+
+    choose_backend()  # raises what to install
+    probes = available()
+    for probe in probes:
+        if not probe.works:
+            continue
+        verdicts = {v.id: v for v in run_programs((HONEST, *CHEATS), generous_limits(1.0, 256), 1, probe.backend)}
+        fooled = [v.id for v in verdicts.values() if (v.outcome == "passed") != (v.id == HONEST.id)]
+        if fooled:
+            return "broken", f"{probe.backend.name}: wrong verdicts on {', '.join(fooled)}"
+    works = ", ".join(probe.backend.name for probe in probes if probe.works)
+    absent = "".join(f"; {p.backend.name} does not work: {p.detail}" for p in probes if not p.works)
+    return "works", f"{works}: an honest program passes, each of {len(CHEATS)} cheats fails{absent}"
+
+
+def _references() -> tuple[str, str]:
+    """The reference solution of every problem of every code test set that is here, as a candidate."""
+    from hornbook.evaluate.code import program_of
     from hornbook.sandbox.execute import run_programs
     from hornbook.sandbox.probe import choose_backend
-    from hornbook.sandbox.programs import Program, generous_limits
+    from hornbook.sandbox.programs import generous_limits
 
-    programs = [
-        Program("right", "def f():\n    return 4\n", ("assert f() == 4",)),
-        Program("wrong", "def f():\n    return 5\n", ("assert f() == 4",)),
-        Program("leaving", "import os\nos._exit(0)\n", ("assert False",)),
-        Program("reading", "text = open('/etc/passwd').read()\n", ("assert text",)),
-        Program("calling", "import socket\nsocket.create_connection(('127.0.0.1', 1), 1)\n", ("pass",)),
-    ]
-    backend = choose_backend()
-    verdicts = {v.id: v.outcome for v in run_programs(programs, generous_limits(2.0, 256), 1, backend)}
-    escaped = [name for name, outcome in verdicts.items() if name != "right" and outcome == "passed"]
-    if escaped or verdicts["right"] != "passed":
-        return "broken", f"the sandbox gave {verdicts}"
-    return "works", f"{backend.name}: a right program passes; a wrong, a leaving, a reading and a calling one do not"
+    backend, limits = choose_backend(), generous_limits(REFERENCE_CPU_SECONDS, 512)
+    told, wrong = [], []
+    for name in testsets.NAMES:
+        if testsets.find(name) is None:
+            continue
+        programs = [program_of(problem, problem.prompt + problem.reference) for problem in testsets.load(name)]
+        verdicts = list(run_programs(programs, limits, cpu_quota(), backend))
+        told.append(f"{name} {sum(v.outcome == 'passed' for v in verdicts)} of {len(verdicts)}")
+        wrong += [f"{v.id} {v.outcome} ({v.detail})" for v in verdicts if v.outcome != "passed"]
+    if wrong:
+        return "broken", f"reference solutions that do not pass here: {'; '.join(wrong)}"
+    return "works", f"passed, isolated: {', '.join(told)}"
 
 
 def _training() -> tuple[str, str]:

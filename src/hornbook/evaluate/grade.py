@@ -149,7 +149,7 @@ def score_at_k(passed: Counter[str], scored: Counter[str], k: int) -> dict[str, 
     """pass@k over the tasks, with a 95% interval over tasks; without a value where a task has fewer than k samples."""
     short = sorted(task_id for task_id, n in scored.items() if n < k)
     if short or not scored:
-        reason = f"{short[0]} has {scored[short[0]]} scored samples" if short else "nothing was scored"
+        reason = f"needs {k} samples a task; {short[0]} has {scored[short[0]]}" if short else "nothing was scored"
         return {"value": None, "n": 0, "low": None, "high": None, "reason": reason}
     shares = [pass_at_k(n, passed[task_id], k) for task_id, n in scored.items()]
     low, high = wilson_interval(sum(shares), len(shares))

@@ -11,6 +11,7 @@ crosses of them is whether they are true, which a program could say as well by r
 
 import builtins
 import collections
+import contextlib
 import json
 import os
 import select
@@ -25,7 +26,7 @@ MUTABLE = (list, dict, set, bytearray, collections.deque)
 BASES = (int, float, str, list, tuple, dict, set, frozenset, bytes, bytearray)
 SCALARS = (type(None), bool, str, float)
 SMALL = 1 << 64  # integers beyond it travel in base 16: converting decimals takes quadratic time
-NAMED = {cls: name for name, cls in vars(builtins).items() if isinstance(cls, type)} | {type(None): "NoneType"}
+NAMED = {cls: cls.__name__ for cls in (*vars(builtins).values(), type(None)) if isinstance(cls, type)}
 TYPES = {name: cls for cls, name in NAMED.items()}
 VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 
@@ -450,6 +451,9 @@ def _merged(old: Any, new: Any) -> Any:
 
 def revive(kind: type[BaseException], arguments: list[Any]) -> BaseException:
     """An exception of a kind with the given arguments, whatever its constructor would ask for."""
+    if kind in NAMED:  # some keep more than their arguments
+        with contextlib.suppress(TypeError):
+            return kind(*arguments)
     error = kind.__new__(kind)
     error.args = tuple(arguments)
     return error
