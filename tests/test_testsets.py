@@ -1,9 +1,12 @@
 """Against the authors' files, where they are here; against planted copies everywhere."""
 
 import gzip
+import io
 import json
 import socket
 import time
+import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,12 +15,13 @@ import pytest
 
 from hornbook import testsets
 from hornbook.errors import UserError
+from hornbook.evaluate.code import program_of
 from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.probe import choose_backend
-from hornbook.sandbox.programs import Program, generous_limits
+from hornbook.sandbox.programs import generous_limits
 from hornbook.testsets import UnavailableError
 
-SIZES = {"humaneval": 164, "mbpp": 500, "drill": 164}
+SIZES = {"humaneval": 164, "mbpp": 500, "mbpp-sanitized": 427, "drill": 164}
 
 
 def available_path(name: str) -> Path:
@@ -48,8 +52,8 @@ def test_every_reference_passes_in_the_sandbox(name: str) -> None:
     available_path(name)
     problems = testsets.load(name)
     assert len(problems) == len({problem.task_id for problem in problems}) == SIZES[name]
-    programs = (Program(p.task_id, p.prompt + p.reference, p.tests) for p in problems)
-    verdicts = run_programs(programs, generous_limits(5.0, 512), 2, choose_backend())
+    programs = (program_of(p, p.prompt + p.reference) for p in problems)
+    verdicts = run_programs(programs, generous_limits(20.0, 512), 2, choose_backend())
     assert [v for v in verdicts if v.outcome != "passed"] == []
 
 
@@ -59,7 +63,7 @@ def test_the_reference_without_its_last_line_fails_somewhere(name: str) -> None:
     available_path(name)
     problems = testsets.load(name)[:20]
     cut = (p.prompt + "\n".join(p.reference.rstrip().splitlines()[:-1]) + "\n" for p in problems)
-    programs = (Program(p.task_id, source, p.tests) for p, source in zip(problems, cut, strict=True))
+    programs = (program_of(p, source) for p, source in zip(problems, cut, strict=True))
     verdicts = list(run_programs(programs, generous_limits(5.0, 512), 2, choose_backend()))
     assert len([v for v in verdicts if v.outcome == "passed"]) <= 2
 
@@ -84,17 +88,50 @@ def test_mbpp_keeps_its_line_ends_and_names_its_functions() -> None:
     assert all(f"{p.entry_point}(" in p.prompt for p in problems)
 
 
-def test_parquet_of_the_same_content_is_the_same_set(bare: Path) -> None:
-    original = Path(__file__).parents[2] / "shared" / "benchmarks" / "humaneval" / "HumanEval.jsonl.gz"
+ORIGINALS = Path(__file__).parents[2] / "shared" / "benchmarks"
+
+
+def hub(files: dict[str, list[dict[str, object]]]) -> Callable[..., io.BytesIO]:
+    """A hub that holds these Parquet files, by the end of their address."""
+
+    def open_url(url: str, timeout: float) -> io.BytesIO:
+        rows = next(rows for name, rows in files.items() if url.endswith(name))
+        out = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist(rows), out)
+        return io.BytesIO(out.getvalue())
+
+    return open_url
+
+
+def test_the_hubs_parquet_of_the_same_content_is_the_same_set(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = ORIGINALS / "humaneval" / "HumanEval.jsonl.gz"
     if not original.is_file():
         pytest.skip("humaneval is not on this machine")
     with gzip.open(original, "rt", encoding="utf-8") as lines:
         rows = [json.loads(line) for line in lines]
-    folder = bare / "cache" / "hornbook" / "testsets"
-    folder.mkdir(parents=True)
-    pq.write_table(pa.Table.from_pylist(rows), folder / "humaneval.parquet")
-    assert testsets.find("humaneval") == folder / "humaneval.parquet"
+    monkeypatch.setattr(urllib.request, "urlopen", hub({"/openai_humaneval/test-00000-of-00001.parquet": rows}))
+    assert len(testsets.load("humaneval")) == 164
+    monkeypatch.setattr(urllib.request, "urlopen", hub({}))  # fetched once, it is on this machine
     assert testsets.checksum_here("humaneval") == testsets.SOURCES["humaneval"].checksum
+
+
+def test_a_set_in_several_files_of_the_hub_is_put_in_order(bare: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    original = ORIGINALS / "mbpp" / "sanitized-mbpp.json.gz"
+    if not original.is_file():
+        pytest.skip("mbpp-sanitized is not on this machine")
+    with gzip.open(original, "rt", encoding="utf-8") as file:
+        rows = json.load(file)
+    bounds = {"test": (11, 510), "train": (601, 974), "validation": (511, 600), "prompt": (1, 10)}
+    files = {
+        f"/sanitized/{split}-00000-of-00001.parquet": [row for row in rows if low <= row["task_id"] <= high]
+        for split, (low, high) in bounds.items()
+    }
+    monkeypatch.setattr(urllib.request, "urlopen", hub(files))
+    assert [p.task_id for p in testsets.load("mbpp-sanitized")] == [f"MBPP/{row['task_id']}" for row in rows]
+    files["/sanitized/prompt-00000-of-00001.parquet"][0]["prompt"] += " "
+    (bare / "cache" / "hornbook" / "testsets" / "mbpp-sanitized.jsonl.gz").unlink()
+    with pytest.raises(UnavailableError, match="holds something else"):
+        testsets.load("mbpp-sanitized")
 
 
 def test_a_changed_byte_is_noticed(bare: Path) -> None:

@@ -32,5 +32,5 @@ def test_a_back_end_that_shows_the_host_is_refused() -> None:
         python = python_command(view_of_interpreter(()), source)
         return ["unshare", "--user", "--map-root-user", "--pid", "--net", "--mount", "--fork", "--kill-child", *python]
 
-    with pytest.raises(UserError, match="the trial `no files of the host` failed"):
+    with pytest.raises(UserError, match="the trial `no_files_of_the_host for programs` failed"):
         choose_backend((Backend("open", "unshare", open_wide),))

@@ -14,7 +14,7 @@ from hornbook.sandbox.programs import generous_limits
 from hornbook.synthesize.verify import check_canaries, verify_exercises
 from hornbook.tables import read_rows, write_rows
 
-CONFIG = VerifyStep(verify=VerifyConfig(cpu_seconds=1.0, memory_mb=256, failure_limit=0.0))
+CONFIG = VerifyStep(verify=VerifyConfig(cpu_seconds=1.0, memory_mb=256, failure_limit=0.0), teacher="builtin")
 
 
 def exercise(body: str, *tests: str) -> Exercise:
@@ -71,8 +71,7 @@ def test_a_sandbox_that_passes_everything_is_caught() -> None:
     honest = choose_backend()
 
     def gullible(source: str, scratch_mb: int) -> list[str]:
-        assert '"failed", f"exit status' in source
-        return honest.command(source.replace('return "failed",', 'return "passed",'), scratch_mb)
+        return honest.command(source.replace('verdict, detail = "failed", ""', 'verdict, detail = "passed", ""'), scratch_mb)
 
     with pytest.raises(RuntimeError, match="canary: wrong"):
         check_canaries(generous_limits(1.0, 256), Backend("gullible", honest.tool, gullible))

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from hornbook.sandbox.isolation import ENVIRONMENT, Backend
-from hornbook.sandbox.programs import Limits, Program, Verdict, generous_limits, whole_seconds
+from hornbook.sandbox.programs import Limits, Program, Verdict, whole_seconds
 from hornbook.sandbox.seccomp import syscall_filter
 
 CHUNK = 8  # programs sent ahead to one server: hides the wait for the pipe; all their replies fit in one
@@ -118,9 +118,7 @@ class Server:
 
     def _wall(self, program: Program) -> float:
         """The wall clock, longer where the program's own CPU limit is."""
-        if program.cpu_seconds is None:
-            return self.limits.wall_seconds
-        return max(self.limits.wall_seconds, generous_limits(program.cpu_seconds, 0).wall_seconds)
+        return self.limits.wall_seconds * max(1.0, (program.cpu_seconds or 0.0) / self.limits.cpu_seconds)
 
     def reply(self, program: Program) -> Any:
         """The next reply, which is that on `program`, or ServerLostError."""
@@ -181,13 +179,14 @@ def server_source(role: str, control: int, cpu: int | None, isolated: bool) -> s
     }
     syscalls = syscall_filter() if isolated else ""
     return (
-        "import os, sys\n"
+        "import builtins, os, sys\n"
         f"if {isolated} and os.getpid() != 1:\n"
         "    sys.exit('the sandbox server runs only as process 1 of its own namespace')\n"
         f"os.dup2({control}, 3)\n"
         f"if {cpu} is not None: os.sched_setaffinity(0, [{cpu}])\n"
         f"for name, text in {modules!r}.items():\n"
         "    sys.modules[name] = type(sys)(name)\n"
+        "    sys.modules[name].__builtins__ = dict(vars(builtins))\n"  # a program may replace the real ones
         "    exec(compile(text, name, 'exec'), sys.modules[name].__dict__)\n"
         f"sys.modules['hornbook.sandbox.{role}'].main({syscalls!r})\n"
     )
