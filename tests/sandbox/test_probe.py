@@ -1,5 +1,9 @@
 """A back end is believed only after it contained something."""
 
+import os
+import tempfile
+from pathlib import Path
+
 import pytest
 
 from hornbook.errors import UserError
@@ -32,5 +36,16 @@ def test_a_back_end_that_shows_the_host_is_refused() -> None:
         python = python_command(view_of_interpreter(()), source)
         return ["unshare", "--user", "--map-root-user", "--pid", "--net", "--mount", "--fork", "--kill-child", *python]
 
-    with pytest.raises(UserError, match="the trial `no_files_of_the_host for programs` failed"):
+    def own_scratch(source: str, scratch_mb: int) -> list[str]:
+        command = open_wide(source, scratch_mb)
+        start = command.index("--kill-child") + 1
+        return [*command[:start], "sh", "-c", 'mount -t tmpfs tmpfs /tmp && exec "$@"', "sh", *command[start:]]
+
+    planted = Path(tempfile.gettempdir()) / f"planted-{os.getpid()}"  # what a server would sweep away
+    planted.touch()
+    with pytest.raises(UserError, match="/tmp inside the sandbox is not its own"):
         choose_backend((Backend("open", "unshare", open_wide),))
+    assert planted.exists()
+    planted.unlink()
+    with pytest.raises(UserError, match="the trial `no_files_of_the_host for programs` failed"):
+        choose_backend((Backend("open", "unshare", own_scratch),))

@@ -183,7 +183,10 @@ def prepare(syscall_filter: str) -> None:
     for name in list(os.environ):
         if name not in KEPT_ENVIRONMENT:
             del os.environ[name]
-    os.chdir(os.environ["TMPDIR"])
+    scratch = os.environ["TMPDIR"]
+    if os.listdir(scratch):  # noqa: PTH208
+        raise SystemExit(f"{scratch} inside the sandbox is not its own: it holds files, which would be deleted")
+    os.chdir(scratch)
     os.closerange(CONTROL + 1, 256)
     for name in WARM_IMPORTS.split():
         __import__(name)
