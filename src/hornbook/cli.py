@@ -278,9 +278,7 @@ def grade(
     _warn_of(unsafe_execution)
     backend = choose_backend(unsafe=unsafe_execution)
     limits = generous_limits(cpu_seconds, memory_mb)
-    summary = grade_samples(
-        samples, testset, out, ks, partial, limits, workers or cpu_quota(), backend, Terminal()
-    )
+    summary = grade_samples(samples, testset, out, ks, partial, limits, workers or cpu_quota(), backend, Terminal())
     if as_json:
         print(json.dumps(summary, indent=1))
     else:
@@ -294,8 +292,8 @@ def _warn_of(unsafe_execution: bool) -> None:
     """Say what --unsafe-execution means, every time."""
     if unsafe_execution:
         print(
-            "hornbook: WARNING: --unsafe-execution: what a model wrote now runs on this machine as you, with your files "
-            "and your network; every result of this run says so",
+            "hornbook: WARNING: --unsafe-execution: what a model wrote now runs on this machine as you, with your "
+            "files and your network; every result of this run says so",
             file=sys.stderr,
         )
 

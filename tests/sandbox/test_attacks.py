@@ -54,7 +54,11 @@ ATTACKS = {
         "failed",
         "too large",
     ),
-    "returns data nested without end": ("def f():\n    x = []\n    x.append(x)\n    return x\n", "failed", "too deeply"),
+    "returns data nested without end": (
+        "def f():\n    x = []\n    x.append(x)\n    return x\n",
+        "failed",
+        "too deeply",
+    ),
     "returns 100 MB": ("def f(): return 'x' * 20_000_000\n", "failed", "more than 16 MB"),
     "closes every descriptor": ("import os\nos.closerange(0, 64)\ndef f(): return 1\n", "failed", ""),
     "closes the channel and goes on": (
@@ -115,7 +119,11 @@ ATTACKS = {
     "segfault": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "failed", "killed by SIGSEGV"),
     "segfault through ctypes": ("import ctypes\ndef f(): return ctypes.string_at(1)\n", "failed", "killed by SIGSEGV"),
     "memory bomb": ("def f(): return len(bytearray(1 << 30))\n", "failed", "MemoryError"),
-    "memory bomb of small pieces": ("def f():\n    x = []\n    while True: x.append([0] * 999)\n", "failed", "MemoryError"),
+    "memory bomb of small pieces": (
+        "def f():\n    x = []\n    while True: x.append([0] * 999)\n",
+        "failed",
+        "MemoryError",
+    ),
     "disk bomb": (
         "def f():\n    for i in range(99):\n        open(f'/tmp/{i}', 'wb').write(b'x' * (8 << 20))\n",
         "failed",
@@ -124,8 +132,8 @@ ATTACKS = {
     "one huge file": ("def f(): open('/tmp/x', 'wb').write(b'x' * (17 << 20))\n", "failed", "File too large"),
     "stack overflow": ("def g(): g()\ndef f(): g()\n", "failed", "RecursionError"),
     "stack overflow beyond Python's": (
-        "import sys\nsys.setrecursionlimit(10**8)\nclass A:\n    def __getattr__(self, name): return getattr(self, name)\n"
-        "def f(): return A().x\n",
+        "import sys\nsys.setrecursionlimit(10**8)\nclass A:\n"
+        "    def __getattr__(self, name): return getattr(self, name)\ndef f(): return A().x\n",
         "failed",
         "",
     ),

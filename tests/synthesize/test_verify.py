@@ -71,7 +71,9 @@ def test_a_sandbox_that_passes_everything_is_caught() -> None:
     honest = choose_backend()
 
     def gullible(source: str, scratch_mb: int) -> list[str]:
-        return honest.command(source.replace('verdict, detail = "failed", ""', 'verdict, detail = "passed", ""'), scratch_mb)
+        return honest.command(
+            source.replace('verdict, detail = "failed", ""', 'verdict, detail = "passed", ""'), scratch_mb
+        )
 
     with pytest.raises(RuntimeError, match="canary: wrong"):
         check_canaries(generous_limits(1.0, 256), Backend("gullible", honest.tool, gullible))

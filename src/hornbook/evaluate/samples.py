@@ -73,7 +73,9 @@ def _parse(number: int, line: bytes, known: Mapping[str, str], problems: Mapping
         return fault(f"the test set has no task {row['task_id']!r}"[:200])
     written = [name for name in ("completion", "solution") if isinstance(row.get(name), str)]
     if len(written) != 1:
-        return fault("has both a `completion` and a `solution`" if written else "has no text `completion` or `solution`")
+        return fault(
+            "has both a `completion` and a `solution`" if written else "has no text `completion` or `solution`"
+        )
     text = row[written[0]]
     return Sample(number, task_id, 0, problems[task_id].prompt + text + "\n" if written[0] == "completion" else text)
 

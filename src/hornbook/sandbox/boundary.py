@@ -46,7 +46,12 @@ class ReferenceTo:
         object.__setattr__(self, "_held", (peer, number, name))
 
     def __repr__(self) -> str:
-        return f"<{object.__getattribute__(self, '_held')[2]}>"
+        return f"<{held(self)[2]}>"
+
+
+def held(thing: ReferenceTo) -> tuple["Peer", Any, str]:
+    """Where a reference leads: the peer that holds the thing, its number there or global name, what it is called."""
+    return object.__getattribute__(thing, "_held")  # type: ignore[no-any-return]
 
 
 class Opaque:
@@ -66,7 +71,7 @@ class RemoteFunction(ReferenceTo):
     """A function of the other side."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        peer, number, _ = self._held
+        peer, number, _ = held(self)
         return peer.ask("call", number, args, kwargs)
 
 
@@ -77,7 +82,7 @@ class RemoteIterator(ReferenceTo):
         return self
 
     def __next__(self) -> Any:
-        peer, number, _ = self._held
+        peer, number, _ = held(self)
         return peer.ask("next", number)
 
 
@@ -218,11 +223,13 @@ class Peer:
             keyed = {name: self.unpack(value) for name, value in kwargs.items()}
             thing = self.held[target] if type(target) is int else target
             value = self.serve(verb, thing, values, keyed)
-            before = {**dict(enumerate(args)), **kwargs}
-            after = {**dict(enumerate(values)), **keyed}
+            before: dict[Any, Any] = {**dict(enumerate(args)), **kwargs}
+            after: dict[Any, Any] = {**dict(enumerate(values)), **keyed}
             mutable = {key: value for key, value in after.items() if type(value) in MUTABLE}
-            changes = [[key, now] for key, held in mutable.items() if same(now := self.pack(held), before[key])]
-            alias = next((key for key, held in mutable.items() if held is value), None)
+            changes = [
+                [key, now] for key, now_held in mutable.items() if differs(now := self.pack(now_held), before[key])
+            ]
+            alias = next((key for key, now_held in mutable.items() if now_held is value), None)
             reply = ["done", turn, self.pack(value) if alias is None else {"a": alias}, changes]
         except GoneError:
             raise
@@ -273,7 +280,7 @@ class Peer:
         if kind is complex:
             return {"c": [value.real, value.imag]}
         if isinstance(value, ReferenceTo):
-            return {"o": object.__getattribute__(value, "_held")[1]}
+            return {"o": held(value)[1]}
         if kind is type and value in NAMED:
             return {"y": NAMED[value]}
         taken = take_apart(value)
@@ -289,7 +296,7 @@ class Peer:
         return self._pack(reduce_to_base(value))
 
     def unpack(self, packed: Any) -> Any:
-        """The value that was packed. Raises ValueError, TypeError or KeyError where the other side sent no such thing."""
+        """The value that was packed. Raises ValueError, TypeError or KeyError for what is no such thing."""
         kind = type(packed)
         if kind is list:
             return [self.unpack(item) for item in packed]
@@ -322,7 +329,7 @@ class Peer:
         raise ValueError(tag)
 
 
-def same(now: Any, before: Any) -> bool:
+def differs(now: Any, before: Any) -> bool:
     """Whether a packed argument differs from what it was. Text, because True and 1 are equal and not the same."""
     return json.dumps(now) != json.dumps(before)
 
@@ -379,7 +386,7 @@ def put_together(name: str, arguments: list[Any]) -> Any:
         return dict(items).items() if name == "items" else dict.fromkeys(items).keys()
     if name == "namedtuple":
         typename, fields, values = arguments
-        return collections.namedtuple(typename, fields)(*values)  # type: ignore[misc]  # noqa: PYI024
+        return collections.namedtuple(typename, fields)(*values)
     module, _, kind = name.rpartition(".")
     if module == "datetime" and kind in ("date", "time", "datetime", "timedelta"):
         import datetime
@@ -411,9 +418,10 @@ def reduce_to_base(value: Any) -> Any:
         return tuple(tuple.__iter__(value))
     if isinstance(value, dict):
         return dict(dict.items(value))
-    if isinstance(value, set | frozenset):
-        base = set if isinstance(value, set) else frozenset
-        return base(base.__iter__(value))
+    if isinstance(value, set):
+        return set(set.__iter__(value))
+    if isinstance(value, frozenset):
+        return frozenset(frozenset.__iter__(value))
     if isinstance(value, bytes | bytearray):
         return (bytes if isinstance(value, bytes) else bytearray)(memoryview(value))
     raise TypeError(value)

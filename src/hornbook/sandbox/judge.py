@@ -28,6 +28,7 @@ from hornbook.sandbox.boundary import (
     RemoteFunction,
     RemoteIterator,
     find_exception,
+    held,
     safe_text,
 )
 from hornbook.sandbox.warm import (
@@ -94,11 +95,6 @@ class RemoteObject(ReferenceTo):
         return isinstance(value, RemoteObject) and bool(held(self)[0].ask("isinstance_of", held(self)[1], (value,)))
 
 
-def held(thing: ReferenceTo) -> tuple[Peer, int, str]:
-    """Where a reference leads."""
-    return object.__getattribute__(thing, "_held")  # type: ignore[no-any-return]
-
-
 def ask(thing: ReferenceTo, verb: str, *args: Any) -> Any:
     """Have something done to an object of the candidate's."""
     peer, number, _ = held(thing)
@@ -119,7 +115,20 @@ def forward_operators() -> None:
 
     for verb in ("eq", "ne", "lt", "le", "gt", "ge"):
         setattr(RemoteObject, f"__{verb}__", compared(verb))
-    for verb in ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "xor", "divmod"):
+    for verb in (
+        "add",
+        "sub",
+        "mul",
+        "matmul",
+        "truediv",
+        "floordiv",
+        "mod",
+        "pow",
+        "lshift",
+        "rshift",
+        "xor",
+        "divmod",
+    ):
         setattr(RemoteObject, f"__{verb}__", forward(verb))
         setattr(RemoteObject, f"__r{verb}__", reflected(verb))
     for verb in ("and", "or"):
@@ -193,9 +202,9 @@ def stand_in(peer: Peer, number: int, kind: str, name: str) -> Any:
     if word == "exception":
         module, base = rest.rsplit(" ", 1)
         return peer.exceptions(name, module, base)
-    return {"function": RemoteFunction, "iterator": RemoteIterator, "object": RemoteObject, "module": RemoteModule}[word](
-        peer, number, name
-    )
+    return {"function": RemoteFunction, "iterator": RemoteIterator, "object": RemoteObject, "module": RemoteModule}[
+        word
+    ](peer, number, name)
 
 
 def serve_candidate(verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
@@ -237,7 +246,7 @@ def run_tests(request: dict[str, Any], handle: int, deadline: float | None) -> t
         where = "program"
         said = peer.read()
         if said == ["ready"]:
-            for where, code in tests:
+            for where, code in tests:  # noqa: B007 (`where` is for the detail)
                 exec(code, names)  # noqa: S102
             verdict = "passed"
         else:

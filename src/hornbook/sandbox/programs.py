@@ -16,8 +16,8 @@ class Program:
     `source` is not trusted. `context` is: its imports and helper functions are there for the tests, as they are where
     program and tests share a module. `entry_point` is the one name that is always the program's. With `objects`, the
     tests may hold objects of the program's own classes, by reference; what such objects say of each other is computed
-    by the program. `cpu_seconds` replaces that of the limits. With `trusted`, the tests are known to be harmless, to end,
-    and to leave no trace: those of a frozen test set or of the built-in teacher.
+    by the program. `cpu_seconds` replaces that of the limits. With `trusted`, the tests are known to be harmless, to
+    end, and to leave no trace: those of a frozen test set or of the built-in teacher.
     """
 
     id: str
