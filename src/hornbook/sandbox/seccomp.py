@@ -49,7 +49,8 @@ CLONE3 = 435  # its flags lie in memory a filter cannot read; without it librari
 def syscall_filter(machine: str = "") -> str:
     """The filter for a machine (this one, unless named) as hexadecimal text.
 
-    Empty for a machine whose numbers are not known; the probe then finds that sockets can be opened, and no code is run.
+    Empty for a machine whose numbers are not known: the probe then finds that sockets can be opened, and no code is
+    run.
     """
     machine = machine or platform.machine()
     if machine not in AUDIT_ARCH:
