@@ -47,7 +47,19 @@ def bare_fork_rate(problems: list[Problem], workers: int) -> float:
     """Programs per second of a fork per program, with the tests inside it and nothing around it."""
 
     def work(mine: list[Problem]) -> int:
-        for name in "collections copy datetime functools heapq itertools math operator re string typing".split():
+        for name in [
+            "collections",
+            "copy",
+            "datetime",
+            "functools",
+            "heapq",
+            "itertools",
+            "math",
+            "operator",
+            "re",
+            "string",
+            "typing",
+        ]:
             __import__(name)
         for _ in range(100):
             exec(compile("def f(x):\n    return [y + 1 for y in x]\nassert f([1]) == [2]\n", "<warm>", "exec"), {})

@@ -1,11 +1,11 @@
 """What crosses arrives equal and of the same type; what does not is no plain data; nothing hostile gets further."""
 
+import collections
 import datetime
 import decimal
 import fractions
 import json
 import math
-import os
 import socket
 import threading
 from collections import Counter, OrderedDict, deque, namedtuple
@@ -16,7 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hornbook.sandbox.boundary import MESSAGE_BYTES, GoneError, Opaque, Peer, RefusedError, find_exception
+from hornbook.sandbox.boundary import MESSAGE_BYTES, Crossing, GoneError, Peer, RefusedError
+from hornbook.sandbox.values import Opaque
 
 Point = namedtuple("Point", ["x", "y"])
 SCALARS = (
@@ -40,20 +41,35 @@ VALUES = st.recursive(
 )
 
 
+class Plain:
+    """A host that holds functions and nothing else."""
+
+    def __init__(self, serve: Any = None) -> None:
+        self.answers = serve
+
+    def serve(self, verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        return self.answers(thing, *args)
+
+    def kind_of(self, value: Any) -> str:
+        return "function" if callable(value) else ""
+
+    def truth_of(self, value: Any) -> bool:
+        return bool(value)
+
+    def stand_in(self, peer: Peer, number: int, kind: str, name: str) -> Any:
+        return lambda *args: peer.ask("call", number, args)
+
+    def known_class(self, name: str) -> Any:
+        return None
+
+
 def peer(handle: int = -1, serve: Any = None) -> Peer:
-    made: dict[str, Any] = {}
-    return Peer(
-        handle,
-        serve or (lambda verb, thing, args, kwargs: None),
-        lambda value: "function" if callable(value) else "",
-        bool,
-        lambda peer, number, kind, name: (kind, number, name),
-        lambda *what: find_exception({}, made, *what),
-    )
+    return Peer(handle, Plain(serve))
 
 
 def across(value: Any) -> Any:
-    return peer().unpack(json.loads(json.dumps(peer().pack(value))))
+    packed = json.loads(json.dumps(peer().pack(value, Crossing())))
+    return peer().unpack(packed, Crossing())
 
 
 def same(one: Any, other: Any) -> bool:
@@ -139,18 +155,44 @@ def test_of_other_objects_only_their_truth_arrives() -> None:
     assert repr(arrived[0]) == "<Equal of the program's>"
 
 
-def test_data_nested_without_end_is_refused() -> None:
-    endless: list[Any] = []
-    endless.append(endless)
+def test_data_nested_too_deeply_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
     with pytest.raises(RefusedError, match="nested too deeply"):
-        peer().pack(endless)
+        peer().pack(deep, Crossing())
+
+
+def test_one_object_met_twice_stays_one() -> None:
+    row = [0]
+    grid, table = across([[row, row], {"row": row}])
+    assert grid[0] is grid[1] is table["row"]
+    endless: list[Any] = [1]
+    endless.append(endless)
+    arrived = across(endless)
+    assert arrived[1] is arrived
+    default = collections.defaultdict(list, {"a": [1]})
+    arrived = across((default, default["a"]))
+    assert arrived[0]["a"] is arrived[1]
+    assert arrived[0]["new"] == []
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=12))
+def test_any_graph_of_lists_keeps_its_shape(edges: list[int]) -> None:
+    nodes: list[list[Any]] = [[i] for i in range(len(edges))]
+    for node, edge in zip(nodes, edges, strict=True):
+        node.append(nodes[edge % len(nodes)])
+    arrived = across(nodes)
+    for node, edge in zip(arrived, edges, strict=True):
+        assert node[1] is arrived[edge % len(nodes)]
+        assert node[0] == arrived.index(node)
 
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: (
         st.lists(inner, max_size=4)
-        | st.dictionaries(st.sampled_from(list("tdifsbBcnxyrovaq")) | st.text(max_size=2), inner, max_size=2)
+        | st.dictionaries(st.sampled_from(list("tdifsbBcnxyrovaqmeECOD")) | st.text(max_size=2), inner, max_size=2)
     ),
     max_leaves=12,
 )
@@ -203,31 +245,94 @@ def test_a_broken_frame_is_the_end(frame: bytes, why: str) -> None:
             peer(ours.fileno()).read()
 
 
-def test_both_ends_call_each_other_and_mutations_come_back() -> None:
-    """One end asks the other to apply a function of its own to a list in place."""
+def call(function: Any, *args: Any) -> Any:
+    """`function(*args)` with the boundary between."""
     ours, theirs = socket.socketpair()
-
-    def serve(verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        items, (_, number, _) = args
-        for i, item in enumerate(items):
-            items[i] = far.ask("call", number, (item,))
-        return items
-
-    near = peer(ours.fileno(), lambda verb, thing, args, kwargs: thing(*args))
-    far = peer(theirs.fileno(), serve)
+    near, far = (
+        peer(ours.fileno(), lambda thing, *args: thing(*args)),
+        peer(theirs.fileno(), lambda _, *a: function(*a)),
+    )
 
     def answer() -> None:
-        _, turn, verb, target, args, kwargs = far.read()
-        far.answer(turn, verb, target, args, kwargs)
+        _, *asked = far.read()
+        far.answer(*asked)
 
     thread = threading.Thread(target=answer)
     thread.start()
-    items = [[1], [2, 3]]
+    try:
+        return near.ask("call", "function", args)
+    finally:
+        thread.join()
+        ours.close()
+        theirs.close()
+
+
+def test_what_changes_in_place_changes_here() -> None:
+    def change(items: list[Any], table: dict[str, Any], seen: set[int], queue: deque[int], count: Counter[str]) -> Any:
+        items[0].append(3)
+        items.append(items)
+        table.pop("old")
+        table["new"] = items[0]
+        seen.discard(1)
+        queue.rotate(1)
+        count.update("ab")
+        return items[0]
+
+    items, inner = [[1, 2]], None
     inner = items[0]
-    result = near.ask("call", "apply", (items, lambda item: [2 * x for x in item]))
-    thread.join()
-    assert result is items
+    table, seen, queue, count = {"old": 1}, {1, 2}, deque([1, 2, 3]), Counter("a")
+    result = call(change, items, table, seen, queue, count)
+    assert result is inner is items[0] is table["new"]
+    assert inner == [1, 2, 3]
+    assert items[1] is items
+    assert list(table) == ["new"]
+    assert (seen, queue, count) == ({2}, deque([3, 1, 2]), Counter("aab"))
+
+
+def test_both_ends_call_each_other() -> None:
+    def apply(items: list[Any], function: Any) -> list[Any]:
+        items[:] = [function(item) for item in items]
+        return items
+
+    items = [[1], [2, 3]]
+    assert call(apply, items, lambda item: [2 * x for x in item]) is items
     assert items == [[2], [4, 6]]
-    assert items[0] is inner
-    os.close(ours.detach())
-    os.close(theirs.detach())
+
+
+class TooLow(ValueError):
+    def __init__(self, least: int, found: int) -> None:
+        super().__init__(found)
+        self.least = least
+
+    def __str__(self) -> str:
+        return f"{self.args[0]} is below {self.least}"
+
+
+def test_exceptions_keep_what_they_say_and_what_they_hold() -> None:
+    def fail(items: list[int]) -> None:
+        items.clear()
+        try:
+            {}["key"]
+        except KeyError as error:
+            raise TooLow(3, 1) from error
+
+    items = [1]
+    with pytest.raises(ValueError, match="1 is below 3") as caught:
+        call(fail, items)
+    assert type(caught.value).__name__ == "TooLow"
+    assert caught.value.args == (1,)
+    assert vars(caught.value)["least"] == 3
+    assert isinstance(caught.value.__cause__, KeyError)
+    assert items == []
+    with pytest.raises(FileNotFoundError, match="No such file"):
+        call(lambda: open("/nowhere/at/all"))
+    with pytest.raises(json.JSONDecodeError):
+        call(lambda: json.loads("{"))
+
+
+def test_a_stop_iteration_does_not_end_a_loop_of_the_tests() -> None:
+    def stop() -> None:
+        raise StopIteration
+
+    with pytest.raises(RuntimeError, match="raised StopIteration"):
+        call(stop)

@@ -125,7 +125,7 @@ def test_a_program_on_which_the_server_dies_twice_is_an_error(backend: Backend) 
     def faulty(source: str, scratch_mb: int) -> list[str]:
         reads = 'request = json.loads(read_exactly(CONTROL, int.from_bytes(header, "big")))'
         return backend.command(
-            source.replace(reads, f"{reads}; 'fatal' in request['source'] and os._exit(3)"), scratch_mb
+            source.replace(reads, f'{reads}; "fatal" in request["source"] and os._exit(3)'), scratch_mb
         )
 
     verdicts = list(run_programs(programs, LIMITS, 1, Backend("faulty", backend.tool, faulty)))

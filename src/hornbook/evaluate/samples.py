@@ -3,6 +3,7 @@
 import gzip
 import json
 import re
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ from pathlib import Path
 from hornbook.errors import UserError
 from hornbook.records import Problem
 
-LINE_BYTES = 64 << 20  # a longer line is no sample
+LINE_BYTES = 32 << 20  # a longer line is no sample
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def read_samples(path: Path, problems: Mapping[str, Problem]) -> Iterator[Sample
                 count = counts.get(sample.task_id, 0)
                 counts[sample.task_id] = count + 1
                 yield Sample(number, sample.task_id, count, sample.source)
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise UserError(f"{path}: cannot be read ({error}); give a file of JSON lines") from error
 
 

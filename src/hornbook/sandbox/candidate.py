@@ -11,12 +11,14 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from hornbook.sandbox.boundary import BASES, NAMED, Peer, find_exception, safe_text
+from hornbook.sandbox.boundary import Peer, ReferenceTo, ask
+from hornbook.sandbox.values import BASES, reduce_to_base, safe_text
 from hornbook.sandbox.warm import (
     CONTROL,
     GONE,
     WARM_RUNS,
     bury,
+    children_cpu,
     fork_program,
     limit,
     prepare,
@@ -25,7 +27,7 @@ from hornbook.sandbox.warm import (
     send,
     settle,
     sweep,
-    wait,
+    wait_for,
 )
 
 DYING_SECONDS = 0.2  # a process closes its descriptors before the kernel says that it is dead
@@ -39,32 +41,17 @@ def operators() -> dict[str, Any]:
     names = (
         "eq ne lt le gt ge add sub mul matmul truediv floordiv mod pow lshift rshift and_ or_ xor neg pos abs invert "
     )
-    names += "contains getitem setitem delitem index iadd isub imul"
+    names += "contains getitem setitem delitem index iadd isub imul itruediv ifloordiv imod ipow iand ior ixor"
     found = {name: getattr(operator, name) for name in names.split()}
     found |= {f"reflected_{name}": swapped(function) for name, function in found.items()}
     found["reflected_divmod"] = swapped(divmod)
     found["isinstance_of"] = swapped(isinstance)
-    for call in (
-        len,
-        bool,
-        str,
-        repr,
-        hash,
-        iter,
-        next,
-        int,
-        float,
-        complex,
-        bytes,
-        round,
-        format,
-        reversed,
-        divmod,
-        dir,
-    ):
+    found["issubclass_of"] = swapped(issubclass)
+    for call in (len, bool, str, repr, hash, iter, int, float, complex, bytes, round, format, reversed, divmod, dir):
         found[call.__name__] = call
     for name in ("__enter__", "__exit__"):
         found[name] = lambda thing, *args, name=name: getattr(type(thing), name)(thing, *args)
+    found["base"] = lambda thing: [reduce_to_base(thing)] if isinstance(thing, BASES) else []
     return found
 
 
@@ -78,7 +65,7 @@ class Candidate:
 
     def __init__(self, namespace: dict[str, Any], objects: bool) -> None:
         self.namespace, self.objects = namespace, objects
-        self.operators = operators() if objects else {}
+        self.operators: dict[str, Any] = {}  # made when first needed: most programs never do
 
     def serve(self, verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """Carry out one request; `thing` is an object held, or a global name."""
@@ -98,41 +85,56 @@ class Candidate:
             return setattr(thing, *args)
         if verb == "del":
             return delattr(thing, *args)
+        self.operators = self.operators or operators()
         return self.operators[verb](thing, *args)
 
     def kind_of(self, value: Any) -> str:
         """As what a value crosses that is no plain data."""
         kind = type(value)
         if isinstance(value, type):
-            if issubclass(value, BaseException):
-                base = next(cls.__name__ for cls in value.__mro__ if cls in NAMED)
-                return f"exception {value.__module__} {base}"
             return "object" if self.objects else "function"
         if kind is type(sys):
             return "module"
         if self.objects and kind.__module__ == MODULE:
             return "object"
         if hasattr(kind, "__next__"):
-            return "iterator"
+            return "generator" if kind.__name__ == "generator" else "iterator"
         if callable(value):
             return "function"
         return "object" if self.objects and not isinstance(value, BASES) else ""
 
+    def truth_of(self, value: Any) -> bool:
+        """All that crosses of any other value."""
+        return bool(value)
 
-class Visitor:
-    """A function or an iterator of the tests, as a program sees it."""
+    def stand_in(self, peer: Peer, number: int, kind: str, name: str) -> Any:
+        """A function or an iterator of the tests, as a program sees it."""
+        return (VisitingFunction if kind == "function" else VisitingIterator)(peer, number, name)
 
-    def __init__(self, peer: Peer, number: int, kind: str, name: str) -> None:
-        self.__peer, self.__number = peer, number
+    def known_class(self, name: str) -> Any:
+        """The program's class of a name."""
+        return self.namespace.get(name)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        return self.__peer.ask("call", self.__number, args, kwargs)
 
-    def __iter__(self) -> "Visitor":
+class VisitingFunction(ReferenceTo):
+    """A function of the tests."""
+
+    def __init__(self, peer: Peer, number: int, name: str) -> None:
+        super().__init__(peer, number, name)
+        self.__name__ = self.__qualname__ = name
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return ask(self, "call", *args, **kwargs)
+
+
+class VisitingIterator(ReferenceTo):
+    """An iterator of the tests."""
+
+    def __iter__(self) -> "VisitingIterator":
         return self
 
     def __next__(self) -> Any:
-        return self.__peer.ask("next", self.__number)
+        return ask(self, "next")
 
 
 def run_program(request: Any, handle: int) -> NoReturn:
@@ -141,15 +143,7 @@ def run_program(request: Any, handle: int) -> NoReturn:
     module = type(sys)(MODULE)
     sys.modules[MODULE] = module
     namespace = module.__dict__
-    candidate = Candidate(namespace, request["objects"])
-    peer = Peer(
-        handle,
-        candidate.serve,
-        candidate.kind_of,
-        bool,
-        Visitor,
-        lambda *what: find_exception(namespace, {}, *what),
-    )
+    peer = Peer(handle, Candidate(namespace, request["objects"]))
     run, dispatch = exec, peer.answer
     try:
         limit(request)
@@ -161,8 +155,8 @@ def run_program(request: Any, handle: int) -> NoReturn:
             peer.write(["broken", f"{kind}: {text[:2000]}" if text else kind])
             leave(0)
         while True:
-            _, turn, verb, target, args, kwargs = peer.read()
-            dispatch(turn, verb, target, args, kwargs)
+            _, *asked = peer.read()
+            dispatch(*asked)
     finally:
         leave(0)
 
@@ -179,34 +173,31 @@ def serve_one(control: socket.socket) -> bool:
         os.close(handles[0])
         run_program(request, CONTROL)
     os.close(handles[0])
+    spent_before = children_cpu()
     ended = True
     if read_exactly(CONTROL, 1) == GONE:  # the boundary broke: let the program die of whatever it is dying of
-        ended = wait(pid, DYING_SECONDS, CONTROL)
+        death = os.pidfd_open(pid)
+        ended = wait_for(death, DYING_SECONDS, CONTROL)
+        os.close(death)
     bury(pid)
     _, status, usage = os.wait4(pid, 0)
     reap()
     clean = sweep(os.environ["TMPDIR"])
-    cpu = usage.ru_utime + usage.ru_stime
+    cpu = children_cpu() - spent_before  # of all processes the program made, for an orphan is reaped here
     memory_mb = usage.ru_maxrss / 1024
     send(CONTROL, {"ended": ended, "status": status, "cpu": cpu, "memory_mb": memory_mb, "spent": not clean})
     return clean
-
-
-def no_exceptions(name: str, module: str, base: str) -> type[BaseException]:
-    """While warming up nothing is raised."""
-    return Exception
 
 
 def warm_up() -> None:
     """Answer requests as a program's child will, so that no child is the first to."""
     ours, theirs = socket.socketpair()
     candidate = Candidate({"double": lambda items: [2 * item for item in items]}, objects=False)
-    other = Peer(theirs.fileno(), candidate.serve, candidate.kind_of, bool, Visitor, no_exceptions)
-    peer = Peer(ours.fileno(), candidate.serve, candidate.kind_of, bool, Visitor, no_exceptions)
+    other, peer = Peer(theirs.fileno(), candidate), Peer(ours.fileno(), candidate)
     for turn in range(WARM_RUNS):
         other.write(["ask", turn, "call", "double", [[1, 2]], {}])
-        _, turn, verb, target, args, kwargs = peer.read()
-        peer.answer(turn, verb, target, args, kwargs)
+        _, *asked = peer.read()
+        peer.answer(*asked)
         other.read()
 
 

@@ -6,6 +6,7 @@ import os
 import queue
 import re
 import select
+import signal
 import socket
 import subprocess
 import tempfile
@@ -22,7 +23,8 @@ from hornbook.sandbox.isolation import ENVIRONMENT, Backend
 from hornbook.sandbox.programs import Limits, Program, Verdict, whole_seconds
 from hornbook.sandbox.seccomp import syscall_filter
 
-CHUNK = 8  # programs sent ahead to one server: hides the wait for the pipe; all their replies fit in one
+CHUNK = 8  # programs taken by a thread at a time, or fewer
+CHUNK_BYTES = 1 << 20  # of their sources, beyond which no more is taken
 AHEAD = 4  # chunks per worker under way or waiting to be taken
 START_SECONDS = 30.0
 GRACE_SECONDS = 10.0  # beyond the wall clock the server itself keeps
@@ -55,6 +57,8 @@ class Server:
             except ServerLostError:
                 _finish(self.candidates)
                 raise
+        assert self.judge.stdin is not None
+        os.set_blocking(self.judge.stdin.fileno(), False)
         try:
             self._receive(START_SECONDS)
         except ServerLostError as lost:
@@ -89,30 +93,36 @@ class Server:
         for process in (self.judge, self.candidates):
             assert process.stderr is not None
             lines += process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-        return lines[-1] if lines else ""
+        return lines[-1][:DETAIL_CHARACTERS] if lines else ""
 
     def send(self, program: Program) -> None:
-        """Ask for one program. Replies come in the order of requests."""
-        request = {
-            "source": program.source,
-            "objects": program.objects,
-            "trusted": program.trusted,
-            "tests": program.tests,
-            "context": program.context,
-            "entry_point": program.entry_point,
+        """Ask for one program. Replies come in the order of requests; raises ServerLostError where nobody reads."""
+        limits = {
             "cpu": whole_seconds(program.cpu_seconds or self.limits.cpu_seconds),
-            "wall": self._wall(program),
             "memory_mb": self.limits.memory_mb,
             "scratch_mb": self.limits.scratch_mb,
             "processes": self.limits.processes,
             "open_files": self.limits.open_files,
+            "objects": program.objects,
         }
-        body = json.dumps(request).encode()
-        unsent = memoryview(len(body).to_bytes(4, "big") + body)
+        job = {"tests": program.tests, "context": program.context, "entry_point": program.entry_point}
+        source = json.dumps(limits | {"source": program.source}).encode()
+        tests = json.dumps(limits | job | {"trusted": program.trusted}).encode()
+        request = limits | {
+            "wall": self._wall(program),
+            "trusted": program.trusted,
+            "program_bytes": len(source),
+            "job_bytes": len(tests),
+        }
+        header = json.dumps(request).encode()
+        unsent = memoryview(len(header).to_bytes(4, "big") + header + source + tests)
         assert self.judge.stdin is not None
+        handle, deadline = self.judge.stdin.fileno(), time.monotonic() + self._wall(program) + GRACE_SECONDS
         try:
             while unsent:
-                unsent = unsent[self.judge.stdin.write(unsent) :]
+                _await(handle, select.POLLOUT, deadline)
+                with contextlib.suppress(BlockingIOError):
+                    unsent = unsent[os.write(handle, unsent) :]
         except OSError as error:
             raise ServerLostError(f"the pipe to the sandbox broke ({error})") from error
 
@@ -132,11 +142,8 @@ class Server:
     def _read(self, count: int, deadline: float) -> bytes:
         assert self.judge.stdout is not None
         handle, data = self.judge.stdout.fileno(), b""
-        poll = select.poll()
-        poll.register(handle, select.POLLIN)
         while len(data) < count:
-            if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                raise ServerLostError("the sandbox does not answer")
+            _await(handle, select.POLLIN, deadline)
             part = os.read(handle, count - len(data))
             if not part:
                 raise ServerLostError("the sandbox died")
@@ -158,13 +165,36 @@ class Server:
         self._scratch.close()
 
 
+def _await(handle: int, event: int, deadline: float) -> None:
+    """Wait until a pipe can be read or written; raises ServerLostError where that takes too long."""
+    poll = select.poll()
+    poll.register(handle, event)
+    if not poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
+        raise ServerLostError("the sandbox does not answer")
+
+
 def _finish(process: "subprocess.Popen[bytes]") -> None:
-    """Wait for a server to end by itself, and see to it that it does."""
+    """Wait for a server to end by itself, and see to it that it does.
+
+    The tools that wrap it do not always take it with them when they are killed, as root above all: so it goes first.
+    """
     try:
         process.wait(2.0)
     except subprocess.TimeoutExpired:
+        for pid in reversed(_below(process.pid)):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         process.kill()
         process.wait()
+
+
+def _below(pid: int) -> list[int]:
+    """The processes below one, parents before children."""
+    found = []
+    with contextlib.suppress(OSError):
+        for child in map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split()):
+            found += [child, *_below(child)]
+    return found
 
 
 def server_source(role: str, control: int, cpu: int | None, isolated: bool) -> str:
@@ -175,7 +205,7 @@ def server_source(role: str, control: int, cpu: int | None, isolated: bool) -> s
     """
     modules = {
         f"hornbook.sandbox.{name}": Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-        for name in ("boundary", "warm", role)
+        for name in ("values", "boundary", "warm", role)
     }
     syscalls = syscall_filter() if isolated else ""
     return (
@@ -251,9 +281,9 @@ class Seat:
         verdicts: list[Verdict] = []
         self.server = server = self.server or Server(self.backend, self.limits, self.cpu)
         try:
-            for program in programs:
-                server.send(program)
-            for program in programs:
+            for i, program in enumerate(programs):
+                for following in programs[i + 1 if i else 0 : i + 2]:  # one ahead: hides the wait for the pipe
+                    server.send(following)
                 reply = server.reply(program)
                 outcome, detail = reply["outcome"], _plain(reply["detail"])
                 found = Verdict(program.id, outcome, detail, reply["cpu"], reply["memory_mb"], program.objects)
@@ -323,7 +353,7 @@ def run_programs(
     died on tried once more; if it dies again that program's outcome is `error`. Raises ServerLostError where no server
     starts.
     """
-    chunks = _chunked(programs, CHUNK)
+    chunks = _chunked(programs)
     pool = Pool(backend, limits, workers)
     threads = ThreadPoolExecutor(workers, thread_name_prefix="sandbox")
     pending: deque[Future[list[Verdict]]] = deque()
@@ -337,7 +367,12 @@ def run_programs(
         pool.close()
 
 
-def _chunked(programs: Iterable[Program], size: int) -> Iterator[list[Program]]:
-    source = iter(programs)
-    while chunk := list(islice(source, size)):
+def _chunked(programs: Iterable[Program]) -> Iterator[list[Program]]:
+    chunk: list[Program] = []
+    for program in programs:
+        chunk.append(program)
+        if len(chunk) == CHUNK or sum(len(each.source) for each in chunk) > CHUNK_BYTES:
+            yield chunk
+            chunk = []
+    if chunk:
         yield chunk

@@ -1,36 +1,30 @@
-"""The server in which tests run: a warm interpreter that reaches the candidate over the boundary.
+"""The server in which tests run: keeps a tester, a warm interpreter that reaches the candidate over the boundary.
 
-Runs inside a sandbox of its own: tests may have been written by a model too. The verdict is formed here and in the
-kernel, never by the candidate, whose process holds no test and sends nothing but values. Tests that are not trusted run
-in a child each; those of a frozen test set, or of the built-in teacher, run in the server itself, which saves a fork.
+Runs inside a sandbox of its own: tests may have been written by a model too, and what a candidate hands over may be made
+to exhaust who looks at it. The verdict is formed here and in the kernel, never by the candidate, whose process holds no
+test and sends nothing but values.
+
+The server itself reads neither tests nor values. It forks a tester, hands it the jobs, watches the clock, and replaces it
+when it is late, dies, or had tests that are not trusted: those of a frozen test set, or of the built-in teacher, leave
+nothing behind, so that one tester does for many of them, which saves a fork each.
 
 Names in the tests are the tests' own, the built-in ones, or those of the trusted context (a problem's prompt: its
 imports and helpers); only the entry point, stubs of the context, and what none of these defines, is the candidate's.
 """
 
 import builtins
-import gc
 import importlib
 import json
+import operator
 import os
+import resource
 import socket
 import sys
-import time
 import types
-from typing import Any
+from typing import Any, NoReturn
 
-from hornbook.sandbox.boundary import (
-    GoneError,
-    Opaque,
-    Peer,
-    ReferenceTo,
-    RefusedError,
-    RemoteFunction,
-    RemoteIterator,
-    find_exception,
-    held,
-    safe_text,
-)
+from hornbook.sandbox.boundary import GoneError, Peer, ReferenceTo, RefusedError, ask, held
+from hornbook.sandbox.values import Opaque, safe_text
 from hornbook.sandbox.warm import (
     CONTROL,
     DONE,
@@ -40,18 +34,17 @@ from hornbook.sandbox.warm import (
     killer_of,
     limit,
     prepare,
+    read_exactly,
     reap,
     receive,
     send,
     settle,
     sweep,
-    wait,
+    wait_for,
 )
 
-HOST_IN, HOST_OUT = 0, 1
-REPORT_BYTES = 4096  # below the capacity of a pipe, so the child never waits for a reader
 DETAIL_CHARACTERS = 900
-OURS = ("tests", "context", "entry_point", "trusted")  # fields of a request that the candidate's side never sees
+TESTER_MB = 256  # of address space beyond a program's: what it holds already, and room to build what crosses
 
 
 def _documented() -> None:
@@ -69,14 +62,53 @@ class RemoteModule(ReferenceTo):
     """A module that the candidate imported: known by the name it was asked for, never by what it holds."""
 
 
-class RemoteObject(ReferenceTo):
-    """An object or class of the candidate's. Attributes and operators are computed there, with plain results.
+class RemoteIterator(ReferenceTo):
+    """An iterator of the candidate's; its items cross one at a time."""
 
-    Equality and order are asked only between two such objects: beside plain data, what compares as equal to everything
-    is equal to nothing.
-    """
+    def __iter__(self) -> "RemoteIterator":
+        return self
 
-    __slots__ = ()
+    def __next__(self) -> Any:
+        return ask(self, "next")
+
+
+class RemoteGenerator(RemoteIterator):
+    """A generator of the candidate's."""
+
+    __class__ = property(lambda self: types.GeneratorType)  # type: ignore[assignment]
+
+    def send(self, value: Any) -> Any:
+        """Resume it with a value."""
+        return held(self)[0].ask("next", ask(self, "get", "send"), (value,))
+
+    def close(self) -> None:
+        """End it."""
+        ask(self, "get", "close")()
+
+
+class RemoteFunction(ReferenceTo):
+    """A function of the candidate's that came as a value: it can be called, and it has a name."""
+
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
+        return ask(self, "call", *args, **kwargs)
+
+    @property
+    def __name__(self) -> str:
+        return held(self)[2]
+
+    @property
+    def __doc__(self) -> Any:  # type: ignore[override]
+        return ask(self, "get", "__doc__")
+
+    def __enter__(self) -> Any:  # what contextlib.contextmanager makes is callable too
+        return ask(self, "__enter__")
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> bool:
+        return leave(self, kind, error)
+
+
+class RemoteNamed(RemoteFunction):
+    """A function that the tests know by its name, and so may look at its attributes."""
 
     def __getattr__(self, name: str) -> Any:
         return ask(self, "get", name)
@@ -87,18 +119,32 @@ class RemoteObject(ReferenceTo):
     def __delattr__(self, name: str) -> None:
         ask(self, "del", name)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        peer, number, _ = held(self)
-        return peer.ask("call", number, args, kwargs)
+
+class RemoteObject(RemoteNamed):
+    """An object or class of the candidate's. Attributes and operators are computed there, with plain results.
+
+    Equality and order are asked only between two such objects. Beside plain data, an instance of a subclass of a
+    built-in type is compared by what it holds; any other equals nothing.
+    """
 
     def __instancecheck__(self, value: Any) -> bool:
-        return isinstance(value, RemoteObject) and bool(held(self)[0].ask("isinstance_of", held(self)[1], (value,)))
+        return isinstance(value, RemoteObject) and bool(ask(self, "isinstance_of", value))
+
+    def __subclasscheck__(self, value: Any) -> bool:
+        return isinstance(value, RemoteObject) and bool(ask(self, "issubclass_of", value))
+
+    def __mro_entries__(self, bases: Any) -> Any:
+        raise RefusedError("the tests derive a class from one of the program's, which cannot cross")
 
 
-def ask(thing: ReferenceTo, verb: str, *args: Any) -> Any:
-    """Have something done to an object of the candidate's."""
-    peer, number, _ = held(thing)
-    return peer.ask(verb, number, args)
+def leave(thing: ReferenceTo, kind: Any, error: Any) -> bool:
+    """Leave a context of the candidate's. It may swallow an exception of the tests' own, as it says it does, but not a
+    failed assert, nor what the candidate raised itself: its tests would end there, unseen."""
+    try:
+        suppressed = bool(ask(thing, "__exit__", kind, error, None))
+    except GoneError:
+        return False
+    return suppressed and not isinstance(error, AssertionError) and not hasattr(error, "_text")
 
 
 def forward_operators() -> None:
@@ -108,14 +154,20 @@ def forward_operators() -> None:
         return lambda self, *args: ask(self, verb, *args)
 
     def reflected(verb: str) -> Any:
-        return lambda self, other: held(self)[0].ask(f"reflected_{verb}", held(self)[1], (other,))
+        return lambda self, other: ask(self, f"reflected_{verb}", other)
 
     def compared(verb: str) -> Any:
-        return lambda self, other: ask(self, verb, other) if isinstance(other, RemoteObject) else NotImplemented
+        def compare(self: RemoteObject, other: Any) -> Any:
+            if isinstance(other, RemoteObject):
+                return ask(self, verb, other)
+            base = ask(self, "base")
+            return getattr(operator, verb)(base[0], other) if base else NotImplemented
 
-    for verb in ("eq", "ne", "lt", "le", "gt", "ge"):
+        return compare
+
+    for verb in ["eq", "ne", "lt", "le", "gt", "ge"]:
         setattr(RemoteObject, f"__{verb}__", compared(verb))
-    for verb in (
+    for verb in [
         "add",
         "sub",
         "mul",
@@ -128,30 +180,70 @@ def forward_operators() -> None:
         "rshift",
         "xor",
         "divmod",
-    ):
+    ]:
         setattr(RemoteObject, f"__{verb}__", forward(verb))
         setattr(RemoteObject, f"__r{verb}__", reflected(verb))
-    for verb in ("and", "or"):
+    for verb in ["and", "or"]:
         setattr(RemoteObject, f"__{verb}__", forward(f"{verb}_"))
         setattr(RemoteObject, f"__r{verb}__", reflected(f"{verb}_"))
-    for verb in ("iadd", "isub", "imul", "neg", "pos", "abs", "invert", "contains", "getitem", "setitem", "delitem"):
+    for verb in [
+        "iadd",
+        "isub",
+        "imul",
+        "itruediv",
+        "ifloordiv",
+        "imod",
+        "ipow",
+        "iand",
+        "ior",
+        "ixor",
+        "neg",
+        "pos",
+        "abs",
+        "invert",
+        "contains",
+        "getitem",
+        "setitem",
+        "delitem",
+        "len",
+        "bool",
+        "str",
+        "repr",
+        "hash",
+        "iter",
+        "next",
+        "int",
+        "float",
+        "complex",
+        "bytes",
+        "index",
+        "round",
+        "format",
+        "reversed",
+        "dir",
+    ]:
         setattr(RemoteObject, f"__{verb}__", forward(verb))
-    for verb in ("len", "bool", "str", "repr", "hash", "iter", "next", "int", "float", "complex", "bytes", "index"):
-        setattr(RemoteObject, f"__{verb}__", forward(verb))
-    for verb in ("round", "format", "reversed", "dir"):
-        setattr(RemoteObject, f"__{verb}__", forward(verb))
-    for verb in ("__enter__", "__exit__"):
-        setattr(RemoteObject, verb, forward(verb))
+
+
+class Builtins(dict[str, Any]):
+    """The built-in names, and behind them the tests' own: a class body asks no `__missing__` of its globals."""
+
+    def __init__(self, names: "Names") -> None:
+        super().__init__(vars(builtins))
+        self.names = names
+
+    def __missing__(self, name: str) -> Any:
+        return self.names[name]
 
 
 class Names(dict[str, Any]):
     """The global names of the tests; what they do not define is looked for where it may be taken from."""
 
-    def __init__(self, context: str, entry_point: str) -> None:
+    def __init__(self, context: str, entry_point: str, objects: bool) -> None:
         super().__init__(__name__="tests")
-        self.context, self.entry_point = context, entry_point
+        self["__builtins__"] = Builtins(self)
+        self.context, self.entry_point, self.objects = context, entry_point, objects
         self.peer: Peer | None = None  # of the candidate
-        self.raised: dict[str, Any] = {}  # exception classes made for those that only the candidate knows
 
     def __missing__(self, name: str) -> Any:
         if name != self.entry_point:
@@ -168,6 +260,8 @@ class Names(dict[str, Any]):
         """What the candidate calls by a name; a module only as the standard library's of that name."""
         assert self.peer is not None
         value = self.peer.ask("look", name)
+        if type(value) is RemoteFunction:
+            return RemoteNamed(*held(value))
         if not isinstance(value, RemoteModule):
             return value
         if name not in sys.stdlib_module_names:
@@ -185,64 +279,74 @@ class Names(dict[str, Any]):
             code = compile("\n".join(lines), "<context>", "exec")
         exec(code, namespace)  # noqa: S102 (what the whole server is for)
         for name, value in namespace.items():
-            own = isinstance(value, types.FunctionType) and value.__globals__ is namespace
-            if name not in self and name != self.entry_point and not (own and value.__code__.co_code in STUBS):
+            if name not in self and name != self.entry_point and not self.is_candidates(value, namespace):
                 self[name] = value
 
-    def exception(self, name: str, module: str, base: str) -> type[BaseException]:
-        """The class to raise for an exception of the candidate's."""
+    def is_candidates(self, value: Any, namespace: dict[str, Any]) -> bool:
+        """Whether a thing of the context is only announced there: a stub, or a class whose objects the candidate makes."""
+        if isinstance(value, types.FunctionType) and value.__globals__ is namespace:
+            return value.__code__.co_code in STUBS
+        if not self.objects or not isinstance(value, type) or value.__module__ != "context":
+            return False
+        return not issubclass(value, BaseException | tuple) and "_member_map_" not in vars(value)
+
+    # -- as the host of the candidate's other end
+
+    def serve(self, verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """What a candidate may do with what a test handed it: call a function, advance an iterator."""
+        if verb == "call" and not isinstance(thing, str):
+            return thing(*args, **kwargs)
+        if verb == "next" and hasattr(type(thing), "__next__"):
+            return next(thing)
+        if verb == "look" and thing == self.entry_point:
+            return self[thing]
+        raise TypeError(f"the tests' objects cannot be asked to {verb}")
+
+    def kind_of(self, value: Any) -> str:
+        """As what a test's argument crosses that is no plain data."""
+        if hasattr(type(value), "__next__"):
+            return "iterator"
+        return "function" if callable(value) else ""
+
+    def truth_of(self, value: Any) -> bool:
+        """A test's own object does not cross to the candidate: of its truth alone no program could make anything."""
+        if isinstance(value, Opaque):
+            return bool(value)
+        raise RefusedError(f"the test passes a value of type {type(value).__name__}, which is no plain data")
+
+    def stand_in(self, peer: Peer, number: int, kind: str, name: str) -> Any:
+        """What stands in the tests for something of the candidate's."""
+        if kind == "object" and not self.objects:
+            raise ValueError(kind)
+        return STAND_INS[kind](peer, number, name)
+
+    def known_class(self, name: str) -> Any:
+        """A class of the tests or of the trusted context."""
         if name in self.context:
             self.run_context()
-        return find_exception(self, self.raised, name, module, base)
+        return self.get(name)
 
 
-def stand_in(peer: Peer, number: int, kind: str, name: str) -> Any:
-    """What stands in the tests for something of the candidate's."""
-    word, _, rest = kind.partition(" ")
-    if word == "exception":
-        module, base = rest.rsplit(" ", 1)
-        return peer.exceptions(name, module, base)
-    return {"function": RemoteFunction, "iterator": RemoteIterator, "object": RemoteObject, "module": RemoteModule}[
-        word
-    ](peer, number, name)
+STAND_INS: dict[str, type[ReferenceTo]] = {
+    "function": RemoteFunction,
+    "generator": RemoteGenerator,
+    "iterator": RemoteIterator,
+    "module": RemoteModule,
+    "object": RemoteObject,
+}
 
 
-def serve_candidate(verb: str, thing: Any, args: list[Any], kwargs: dict[str, Any]) -> Any:
-    """What a candidate may do with what a test handed it: call a function, advance an iterator."""
-    if verb == "call" and not isinstance(thing, str):
-        return thing(*args, **kwargs)
-    if verb == "next" and hasattr(type(thing), "__next__"):
-        return next(thing)
-    raise TypeError(f"the tests' objects cannot be asked to {verb}")
-
-
-def kind_of_argument(value: Any) -> str:
-    """As what a test's argument crosses that is no plain data."""
-    if hasattr(type(value), "__next__"):
-        return "iterator"
-    return "function" if callable(value) else ""
-
-
-def refuse(value: Any) -> bool:
-    """A test's own object does not cross to the candidate: of its truth alone no program could make anything."""
-    if isinstance(value, Opaque):
-        return bool(value)
-    raise RefusedError(f"the test passes a value of type {type(value).__name__}, which is no plain data")
-
-
-def run_tests(request: dict[str, Any], handle: int, deadline: float | None) -> tuple[str, str]:
+def run_tests(job: dict[str, Any], handle: int) -> tuple[str, str]:
     """Wait until the candidate has run its program, run the tests, and give a verdict with its detail.
 
-    The verdict is `passed`, `failed`, `late` where the deadline passed first, or `gone` where the candidate's process
-    went away: how it ended tells the rest.
+    The verdict is `passed`, `failed`, or `gone` where the candidate's process went away: how it ended tells the rest.
     """
     where = "tests"
-    names = Names(request["context"], request["entry_point"])
-    peer = Peer(handle, serve_candidate, kind_of_argument, refuse, stand_in, names.exception)
-    names.peer, peer.deadline = peer, deadline
+    names = Names(job["context"], job["entry_point"], job["objects"])
+    names.peer = peer = Peer(handle, names)
     verdict, detail = "failed", ""
     try:
-        tests = [(f"test {i}", compile(test, f"<test {i}>", "exec")) for i, test in enumerate(request["tests"], 1)]
+        tests = [(f"test {i}", compile(test, f"<test {i}>", "exec")) for i, test in enumerate(job["tests"], 1)]
         where = "program"
         said = peer.read()
         if said == ["ready"]:
@@ -257,44 +361,99 @@ def run_tests(request: dict[str, Any], handle: int, deadline: float | None) -> t
         text = safe_text(error)
         detail = type(error).__name__ + (f": {text}" if text else "")
     if peer.failure:  # whatever a test made of it
-        verdict, detail = peer.verdict, peer.failure
+        verdict, detail = "gone" if peer.gone else "failed", peer.failure
+    peer.broken("the tests have ended")  # for what a test left behind: the descriptor will soon be another program's
     return verdict, "" if verdict == "passed" else f"{where}: {detail}"[:DETAIL_CHARACTERS]
 
 
-def run_tests_apart(request: dict[str, Any], handle: int, control: socket.socket) -> dict[str, Any]:
-    """`run_tests` in a child of its own: what these tests do to the interpreter, or never cease to do, ends with it."""
-    reader, writer = os.pipe()
-    pid = fork_program()
-    if pid == 0:
-        control.close()
-        os.close(reader)
-        limit(request)
-        text = json.dumps(run_tests(request, handle, None))
-        if len(text) > REPORT_BYTES:
-            text = json.dumps(["failed", "a detail that is too long"])
-        os.write(writer, text.encode())
-        os._exit(0)
-    os.close(writer)
-    in_time = wait(pid, request["wall"], HOST_IN)
-    bury(pid)
-    _, status, usage = os.wait4(pid, 0)
-    reap()
-    data = os.read(reader, REPORT_BYTES)  # all writers are dead: never blocks
-    os.close(reader)
-    if not in_time:
-        return {"verdict": "late", "detail": ""}
-    if data:
-        verdict, detail = json.loads(data)
-        return {"verdict": verdict, "detail": detail}
-    ended_by, how = killer_of(status, usage.ru_utime + usage.ru_stime, request)
-    return {"verdict": ended_by or "failed", "detail": f"the tests: {how}" if ended_by else "the tests left early"}
+def run_tester(jobs: socket.socket, memory_mb: int) -> NoReturn:
+    """In the child: run the tests of one job after the other."""
+    size = (memory_mb + TESTER_MB) << 20
+    resource.setrlimit(resource.RLIMIT_AS, (size, size))
+    while True:
+        header, handles, _, _ = socket.recv_fds(jobs, 4, 1)
+        if len(header) < 4:
+            os._exit(0)
+        job = json.loads(read_exactly(jobs.fileno(), int.from_bytes(header, "big")))
+        if not job["trusted"]:
+            limit(job)
+        verdict = run_tests(job, handles[0])
+        os.close(handles[0])
+        send(jobs.fileno(), verdict)
 
 
-def judged(request: dict[str, Any], tests: dict[str, Any], candidate: dict[str, Any]) -> tuple[str, str]:
+class Judge:
+    """The tester, replaced when it must be, and the way to the candidates' server."""
+
+    def __init__(self, host_in: int, host_out: int) -> None:
+        self.host_in, self.host_out = host_in, host_out
+        self.control = socket.socket(fileno=CONTROL)
+        self.tester = 0
+        self.jobs = self.control  # to the tester; another socket as soon as there is one
+
+    def start_tester(self, memory_mb: int) -> None:
+        """Fork a tester, which holds nothing of this server's but its end of a socket."""
+        self.jobs, theirs = socket.socketpair()
+        self.tester = fork_program()
+        if self.tester == 0:
+            for handle in (self.host_in, self.host_out, CONTROL, self.jobs.detach()):
+                os.close(handle)
+            run_tester(theirs, memory_mb)
+        theirs.close()
+
+    def end_tester(self) -> tuple[int, float]:
+        """Kill the tester and all it left running; gives its exit status and CPU seconds."""
+        bury(self.tester)
+        _, status, usage = os.wait4(self.tester, 0)
+        reap()
+        self.jobs.close()
+        self.tester = 0
+        return status, usage.ru_utime + usage.ru_stime
+
+    def serve_one(self, request: dict[str, Any], program: bytes, job: bytes) -> dict[str, Any]:
+        """Have one program run and tested, and give the reply."""
+        if not self.tester:
+            self.start_tester(request["memory_mb"])
+        ours, theirs = socket.socketpair()
+        hand_over(self.control, program, theirs)
+        hand_over(self.jobs, job, ours)
+        verdict, detail = "late", ""
+        if wait_for(self.jobs.fileno(), request["wall"], self.host_in):
+            verdict, detail = receive(self.jobs.fileno()) or ("dead", "")
+        keeps = request["trusted"] and verdict not in ("late", "dead")
+        status, cpu = (0, 0.0) if keeps else self.end_tester()
+        os.write(CONTROL, GONE if verdict == "gone" else DONE)
+        candidate = receive(CONTROL)
+        if candidate is None:
+            sys.exit("the candidates' sandbox died")
+        if verdict == "late":
+            outcome, detail = "timeout", f"wall clock over {request['wall']:g} s"
+        elif verdict == "dead":
+            killed, how = killer_of(status, cpu, request)
+            outcome, detail = killed or "failed", f"the tests: {how or 'ended early'}"
+        else:
+            outcome, detail = judged(request, verdict, detail, candidate)
+        return {
+            "outcome": outcome,
+            "detail": detail,
+            "cpu": round(candidate["cpu"], 4),
+            "memory_mb": round(candidate["memory_mb"], 1),
+            "spent": candidate["spent"] or not sweep(os.environ["TMPDIR"]),
+        }
+
+
+def hand_over(channel: socket.socket, data: bytes, end: socket.socket) -> None:
+    """Send a message and, with it, one end of the boundary."""
+    socket.send_fds(channel, [len(data).to_bytes(4, "big")], [end.fileno()])
+    end.close()
+    channel.sendall(data)
+
+
+def judged(request: dict[str, Any], verdict: str, detail: str, candidate: dict[str, Any]) -> tuple[str, str]:
     """Outcome and detail from what the tests found and what became of the candidate."""
-    verdict, detail = tests["verdict"], tests["detail"]
-    if verdict == "late":
-        return "timeout", f"wall clock over {request['wall']:g} s"
+    over = f"CPU time over {request['cpu']} s"
+    if verdict == "passed" and candidate["cpu"] > request["cpu"] + 1:  # a process may go a second beyond its own limit
+        return "timeout", f"{over}, by all processes"
     if verdict != "gone":
         return verdict, detail
     if not candidate["ended"]:
@@ -304,46 +463,20 @@ def judged(request: dict[str, Any], tests: dict[str, Any], candidate: dict[str, 
     return (outcome, how) if outcome else ("failed", left)
 
 
-def serve_one(request: dict[str, Any], control: socket.socket) -> dict[str, Any]:
-    """Have one program run and tested, and give the reply."""
-    ours, theirs = socket.socketpair()
-    data = json.dumps({name: request[name] for name in request if name not in OURS}).encode()
-    socket.send_fds(control, [len(data).to_bytes(4, "big")], [theirs.fileno()])
-    theirs.close()
-    control.sendall(data)
-    if request["trusted"]:
-        verdict, detail = run_tests(request, ours.fileno(), time.monotonic() + request["wall"])
-        tests = {"verdict": verdict, "detail": detail}
-    else:
-        tests = run_tests_apart(request, ours.fileno(), control)
-    os.write(CONTROL, GONE if tests["verdict"] == "gone" else DONE)
-    ours.close()
-    candidate = receive(CONTROL)
-    if candidate is None:
-        sys.exit("the candidates' sandbox died")
-    outcome, detail = judged(request, tests, candidate)
-    return {
-        "outcome": outcome,
-        "detail": detail,
-        "cpu": round(candidate["cpu"], 4),
-        "memory_mb": round(candidate["memory_mb"], 1),
-        "spent": candidate["spent"] or not sweep(os.environ["TMPDIR"]),
-    }
-
-
 def main(syscall_filter: str) -> None:
     """Serve the host until it closes the pipe, or a scratch directory cannot be emptied."""
     prepare(syscall_filter)
     forward_operators()
-    control = socket.socket(fileno=CONTROL)
+    judge = Judge(os.dup(0), os.dup(1))  # standard input and output are soon nobody's: tests may print
     ready = receive(CONTROL)
     if ready is None:
         sys.exit("the candidates' sandbox did not start")
-    send(HOST_OUT, ready)
+    send(judge.host_out, ready)
     settle()
-    gc.enable()  # trusted tests leave their garbage here
-    while (request := receive(HOST_IN)) is not None:
-        reply = serve_one(request, control)
-        send(HOST_OUT, reply)
+    while (request := receive(judge.host_in)) is not None:
+        program = read_exactly(judge.host_in, request["program_bytes"])
+        job = read_exactly(judge.host_in, request["job_bytes"])
+        reply = judge.serve_one(request, program, job)
+        send(judge.host_out, reply)
         if reply["spent"]:
             return

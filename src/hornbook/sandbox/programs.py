@@ -42,7 +42,7 @@ class Limits:
     memory_mb: int  # address space of each of its processes
     wall_seconds: float
     scratch_mb: int = 16  # of /tmp, and of each file
-    processes: int = 16  # processes and threads beside its first
+    processes: int = 8  # processes and threads beside its first; each may use as much memory
     open_files: int = 64
 
 

@@ -15,6 +15,7 @@ import signal
 from typing import Any
 
 KEPT_ENVIRONMENT = ("HOME", "LANG", "PYTHONHASHSEED", "PYTHONUTF8", "TMPDIR")
+SCRATCH_MODE = 0o1777
 CONTROL = 3  # the descriptor that joins the two servers
 DONE, GONE = b"d", b"g"  # from the judge: the tests have ended; they ended because the candidate went away
 PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2  # linux/prctl.h
@@ -110,36 +111,31 @@ def limit(request: Any) -> None:
 
 
 def fork_program() -> int:
-    """A child for one program, in which nothing can be read and nothing written is seen; 0 in the child."""
+    """A child for one program; 0 in the child."""
     pid = os.fork()
-    if pid:
-        return pid
-    if not isolated():
-        os.setsid()
-    null = os.open(os.devnull, os.O_RDWR)
-    for standard in (0, 1, 2):
-        os.dup2(null, standard)
-    os.close(null)
-    gc.enable()
-    return 0
+    if pid == 0:
+        if not isolated():
+            os.setsid()
+        gc.enable()
+    return pid
 
 
-def wait(pid: int, seconds: float, host: int) -> bool:
-    """Wait until a child is dead; False where the wall clock ran out first. Ends the server if `host` hung up."""
-    handle = os.pidfd_open(pid)
+def wait_for(handle: int, seconds: float, host: int) -> bool:
+    """Wait until there is something to read; False where the wall clock ran out first.
+
+    Ends the server, and all its processes with it, if `host` hung up.
+    """
     poll = select.poll()
     poll.register(handle, select.POLLIN)
     poll.register(host, 0)  # reports only that the other end hung up
     ready = poll.poll(seconds * 1000)
-    os.close(handle)
     if any(fd == host for fd, _ in ready):
-        bury(pid)
         os._exit(0)  # process 1: the kernel kills all others with it
     return bool(ready)
 
 
 def bury(pid: int) -> None:
-    """Kill the child, and kill and reap whatever it left running."""
+    """Kill the child and whatever it left running."""
     try:
         if os.getpid() == 1:
             os.kill(-1, signal.SIGKILL)
@@ -158,14 +154,22 @@ def reap() -> None:
         return
 
 
+def children_cpu() -> float:
+    """CPU seconds of all children that were waited for, and theirs."""
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
+
+
 def sweep(scratch: str) -> bool:
     """Empty the scratch directory; False where that takes more than deleting files."""
     try:
         for name in os.listdir(scratch):  # noqa: PTH208 (pathlib costs memory that every fork would copy)
             os.unlink(f"{scratch}/{name}")  # noqa: PTH108
+        if os.getpid() == 1 and os.stat(scratch).st_mode & 0o7777 != SCRATCH_MODE:
+            os.chmod(scratch, SCRATCH_MODE)  # an ordinary user's program may have shut the next one out
+        return not os.listxattr(scratch)
     except OSError:
         return False
-    return True
 
 
 def killer_of(status: int, cpu: float, request: Any) -> tuple[str, str]:
@@ -216,7 +220,8 @@ def refuse_system_calls(program: bytes) -> None:
 def settle() -> None:
     """After the last thing that is the same for all programs: nothing of it is ever collected, or moved."""
     null = os.open(os.devnull, os.O_RDWR)
-    os.dup2(null, 2)
+    for standard in (0, 1, 2):
+        os.dup2(null, standard)
     os.close(null)
     gc.collect()
     gc.freeze()

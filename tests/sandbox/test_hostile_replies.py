@@ -1,0 +1,162 @@
+"""Programs that speak the boundary's own language: raw frames, and values made to exhaust who looks at them.
+
+Each is a finding of somebody who attacked this sandbox; each must end with its own verdict, soon, and leave the program
+after it alone, whether its tests run in a tester that is kept or in one of their own.
+"""
+
+import os
+import textwrap
+import time
+from pathlib import Path
+
+import pytest
+
+from hornbook.sandbox.execute import run_programs
+from hornbook.sandbox.probe import available
+from hornbook.sandbox.programs import Limits, Program
+
+LIMITS = Limits(cpu_seconds=1.0, memory_mb=256, wall_seconds=1.5)
+RAW = """
+import os, json
+def recvn(n):
+    b = b''
+    while len(b) < n:
+        p = os.read(3, n - len(b))
+        if not p: os._exit(0)
+        b += p
+    return b
+def recv(): return json.loads(recvn(int.from_bytes(recvn(4), 'big')))
+def send(m):
+    b = json.dumps(m).encode(); b = len(b).to_bytes(4, 'big') + b
+    while b: b = b[os.write(3, b):]
+send(["ready"])
+"""
+ANSWERS = (
+    RAW
+    + """
+while True:
+    k, turn, verb, target, args, kw = recv()
+    if verb == "look": r = {"r": [1, "function", "f"]}
+    elif verb == "call": r = ANSWER
+    elif verb in ("sub", "reflected_sub"): r = {"r": [3, "object", "int"]}
+    elif verb == "get": r = {"r": [4, "function", "m"]}
+    elif verb == "abs": r = 0.0
+    elif verb in ("contains", "bool"): r = True
+    else: r = 0
+    send(["done", turn, r, []])
+"""
+)
+SPEAKERS = {  # name: source, test
+    "an object where none was declared": (
+        ANSWERS.replace("ANSWER", '{"r": [2, "object", "int"]}'),
+        "assert abs(f(2) - 4) < 1e-6",
+    ),
+    "an object that holds everything": (
+        ANSWERS.replace("ANSWER", '{"r": [2, "object", "int"]}'),
+        "assert 'expected' in f(2)",
+    ),
+    "a function with the methods of a string": (
+        ANSWERS.replace("ANSWER", '{"r": [2, "function", "str"]}'),
+        "assert f(2).startswith('secret')",
+    ),
+    "a flood that reads nothing": (
+        'import os\ndef f(x):\n    m = b\'["ask",1,"next","x",[],{}]\'; m = len(m).to_bytes(4, \'big\') + m\n'
+        "    while True: os.write(3, m * 1000)\n",
+        "assert f(2) == 4",
+    ),
+    "a number of four billion digits": (
+        ANSWERS.replace("ANSWER", '{"x": ["fractions.Fraction", ["1e4000000000"]]}'),
+        "assert f(2) == 4",
+    ),
+    "numbers of one hash": (
+        ANSWERS.replace("ANSWER", '{"s": [None, [{"i": hex((2**61 - 1) * (i + 9))} for i in range(200000)]]}'),
+        "assert f(2) == 4",
+    ),
+    "a range of a billion": ("def f(x): return range(7 * 10**8)\n", "assert set(f(2)) == {1}"),
+    "an iterator of large strings": (
+        "def f(x):\n    while True: yield 'x' * 10_000_000\n",
+        "assert list(f(2)) == []",
+    ),
+    "StopIteration in a loop of the tests": (
+        "def f(x): raise StopIteration\n",
+        "assert all(map(f, [1, 2]))\nfor r, e in zip(map(f, [1, 2]), [2, 4]): assert r == e",
+    ),
+    "CPU time of children": (
+        "import os, time\ndef f(x):\n    for _ in range(4):\n        if os.fork() == 0:\n"
+        "            while time.process_time() < 0.7: pass\n            os._exit(0)\n"
+        "    for _ in range(4): os.wait()\n    return 4\n",
+        "assert f(2) == 4",
+    ),
+    "leaves a scratch directory shut": (
+        "import os\ntry: os.chmod('/tmp', 0o555)\nexcept OSError: pass\ndef f(x): return 0\n",
+        "assert f(2) == 4",
+    ),
+    "swallows its own exception": (
+        "import contextlib\n@contextlib.contextmanager\ndef quiet():\n    try: yield\n    except Exception: pass\n"
+        "def f(x): raise ValueError\n",
+        "with quiet():\n    assert f(2) == 4",
+    ),
+}
+INNOCENT = "import os\nopen('/tmp/own', 'w').close()\ndef f(x): return 2 * x\n" + "#" * 200_000
+PROBES = {probe.backend.name: probe for probe in available()}
+
+
+@pytest.fixture(params=["bubblewrap", "unshare"])
+def backend(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    if not PROBES[request.param].works:
+        pytest.skip(f"{request.param} does not work here: {PROBES[request.param].detail}")
+    return PROBES[request.param].backend
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["tester kept", "tester of its own"])
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_it_fails_soon_and_the_next_program_is_left_alone(backend, trusted: bool, name: str) -> None:  # type: ignore[no-untyped-def]
+    source, test = SPEAKERS[name]
+    hostile = Program("hostile", source, (test,), "", "f", False, trusted)
+    innocent = Program("innocent", INNOCENT, ("assert f(2) == 4",), "", "f", False, trusted)
+    started = time.monotonic()
+    verdicts = list(run_programs([innocent, hostile, innocent], LIMITS, 1, backend))
+    assert [v.outcome for v in verdicts[::2]] == ["passed", "passed"], verdicts
+    assert verdicts[1].outcome in ("failed", "timeout"), verdicts[1]
+    assert time.monotonic() - started < 20  # two wall clocks for a timeout, and the start of a few servers
+
+
+def test_servers_that_are_lost_leave_nothing_behind(backend) -> None:  # type: ignore[no-untyped-def]
+    """A judge that spins and hears nothing, a fault planted in it: it is killed with all its processes."""
+    from hornbook.sandbox.isolation import Backend
+
+    def deaf(source: str, scratch_mb: int) -> list[str]:
+        return backend.command(source.replace("job = read_exactly(judge.host_in", "while True: pass\\n        job = read_exactly(judge.host_in"), scratch_mb)  # fmt: skip # noqa: E501
+
+    before = set(servers())
+    limits = Limits(1.0, 256, wall_seconds=0.5)
+    import hornbook.sandbox.execute as execute
+
+    grace, execute.GRACE_SECONDS = execute.GRACE_SECONDS, 0.5
+    try:
+        (verdict,) = run_programs([Program("a", "x = 1", ())], limits, 1, Backend("deaf", backend.tool, deaf))
+    finally:
+        execute.GRACE_SECONDS = grace
+    assert (verdict.outcome, verdict.detail) == ("error", "the sandbox does not answer, twice")
+    deadline = time.monotonic() + 5
+    while set(servers()) - before and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert set(servers()) - before == set()
+
+
+def servers() -> list[int]:
+    """Every process of this machine that runs a sandbox server."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if b"hornbook.sandbox" in path.read_bytes() and int(path.parent.name) != os.getpid():
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_indentation_of_the_raw_prelude() -> None:
+    """The prelude is a program: a typing slip in it would make every case above fail for the wrong reason."""
+    compile(textwrap.dedent(RAW), "<raw>", "exec")
+    compile(ANSWERS.replace("ANSWER", "4"), "<answers>", "exec")
