@@ -23,6 +23,7 @@ from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import generous_limits
+from hornbook.sandbox.warm import WARM_IMPORTS
 
 PACKAGE_SHARE = 4  # the package runs every fourth repetition: it takes that much longer, and its rate is all we want
 
@@ -47,19 +48,7 @@ def bare_fork_rate(problems: list[Problem], workers: int) -> float:
     """Programs per second of a fork per program, with the tests inside it and nothing around it."""
 
     def work(mine: list[Problem]) -> int:
-        for name in [
-            "collections",
-            "copy",
-            "datetime",
-            "functools",
-            "heapq",
-            "itertools",
-            "math",
-            "operator",
-            "re",
-            "string",
-            "typing",
-        ]:
+        for name in WARM_IMPORTS.split():
             __import__(name)
         for _ in range(100):
             exec(compile("def f(x):\n    return [y + 1 for y in x]\nassert f([1]) == [2]\n", "<warm>", "exec"), {})

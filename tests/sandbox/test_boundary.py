@@ -299,7 +299,7 @@ def test_both_ends_call_each_other() -> None:
     assert items == [[2], [4, 6]]
 
 
-class TooLow(ValueError):
+class TooLowError(ValueError):
     def __init__(self, least: int, found: int) -> None:
         super().__init__(found)
         self.least = least
@@ -314,18 +314,18 @@ def test_exceptions_keep_what_they_say_and_what_they_hold() -> None:
         try:
             {}["key"]
         except KeyError as error:
-            raise TooLow(3, 1) from error
+            raise TooLowError(3, 1) from error
 
     items = [1]
     with pytest.raises(ValueError, match="1 is below 3") as caught:
         call(fail, items)
-    assert type(caught.value).__name__ == "TooLow"
+    assert type(caught.value).__name__ == "TooLowError"
     assert caught.value.args == (1,)
     assert vars(caught.value)["least"] == 3
     assert isinstance(caught.value.__cause__, KeyError)
     assert items == []
     with pytest.raises(FileNotFoundError, match="No such file"):
-        call(lambda: open("/nowhere/at/all"))
+        call(lambda: open("/nowhere/at/all"))  # noqa: SIM115
     with pytest.raises(json.JSONDecodeError):
         call(lambda: json.loads("{"))
 

@@ -26,6 +26,7 @@ from hornbook.sandbox.values import (
     SMALL,
     TYPES,
     Opaque,
+    arguments_of,
     changed,
     describe_exception_class,
     find_exception_class,
@@ -66,10 +67,10 @@ def held(thing: ReferenceTo) -> tuple["Peer", Any, str]:
     return object.__getattribute__(thing, "_held")  # type: ignore[no-any-return]
 
 
-def ask(thing: ReferenceTo, verb: str, *args: Any, **kwargs: Any) -> Any:
+def ask(thing: ReferenceTo, verb: str, *args: Any) -> Any:
     """Have something done to a thing that the other side holds."""
     peer, number, _ = held(thing)
-    return peer.ask(verb, number, args, kwargs)
+    return peer.ask(verb, number, args)
 
 
 class Host(Protocol):
@@ -205,7 +206,11 @@ class Peer:
                     error = raised.error
                     break
                 self.answer(*request)
-        if isinstance(error, StopIteration) and verb != "next":  # it would end a test's own loop, and tell nobody
+        if isinstance(error, StopIteration) and verb not in (
+            "next",
+            "send",
+            "throw",
+        ):  # it would end a test's own loop, and tell nobody
             raise RuntimeError("the program raised StopIteration") from error
         raise error
 
@@ -323,21 +328,28 @@ class Peer:
         if taken is not None:
             name, arguments = taken
             return {"x": [name, [self._pack(argument, crossing) for argument in arguments]]}
-        as_kind = self.host.kind_of(value)
-        if as_kind:
-            number = self.thing_numbers.setdefault(id(value), len(self.things))
-            if number == len(self.things):
-                self.things.append(value)
-            return {"r": [number, as_kind, safe_name(value)]}
+        reference = self._by_reference(value, crossing)
+        if reference:
+            return reference
         if not isinstance(value, BASES):
             return {"v": [kind.__name__, self.host.truth_of(value)]}
         return self._pack(reduce_to_base(value), crossing)
+
+    def _by_reference(self, value: Any, crossing: Crossing) -> Any:
+        """A value as a number under which the other side may speak of it; None where the host does not want that."""
+        as_kind = self.host.kind_of(value)
+        if not as_kind:
+            return None
+        number = self.thing_numbers.setdefault(id(value), len(self.things))
+        if number == len(self.things):
+            self.things.append(value)
+        return {"r": [number, as_kind, safe_name(value)]}
 
     def _pack_member(self, value: Any, crossing: Crossing) -> Any:
         """A member of an enumeration, for where the enumeration is not known."""
         if isinstance(value, BASES):
             return self._pack(reduce_to_base(value), crossing)
-        return {"v": [type(value).__name__, bool(value)]}
+        return self._by_reference(value, crossing) or {"v": [type(value).__name__, bool(value)]}
 
     def _pack_exception(self, error: BaseException, crossing: Crossing) -> dict[str, Any]:
         def if_it_crosses(value: Any) -> Any:
@@ -349,7 +361,7 @@ class Peer:
         cause = error.__cause__
         return {
             "class": describe_exception_class(type(error)),
-            "args": [if_it_crosses(argument) for argument in error.args],
+            "args": [if_it_crosses(argument) for argument in arguments_of(error)],
             "text": safe_text(error),
             "state": {name: if_it_crosses(value) for name, value in vars(error).items()},
             "cause": None if cause is None or cause is error else self._pack_exception(cause, crossing),

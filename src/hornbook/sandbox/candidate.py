@@ -11,7 +11,7 @@ import socket
 import sys
 from typing import Any, NoReturn
 
-from hornbook.sandbox.boundary import Peer, ReferenceTo, ask
+from hornbook.sandbox.boundary import Peer, ReferenceTo, ask, held
 from hornbook.sandbox.values import BASES, reduce_to_base, safe_text
 from hornbook.sandbox.warm import (
     CONTROL,
@@ -38,12 +38,8 @@ def operators() -> dict[str, Any]:
     """What can be done to an object of the candidate's, by name."""
     import operator
 
-    names = (
-        "eq ne lt le gt ge add sub mul matmul truediv floordiv mod pow lshift rshift and_ or_ xor neg pos abs invert "
-    )
-    names += "contains getitem setitem delitem index iadd isub imul itruediv ifloordiv imod ipow iand ior ixor"
-    found = {name: getattr(operator, name) for name in names.split()}
-    found |= {f"reflected_{name}": swapped(function) for name, function in found.items()}
+    found = {name: function for name, function in vars(operator).items() if not name.startswith("_")}
+    found |= {f"reflected_{name}": swapped(function) for name, function in list(found.items())}
     found["reflected_divmod"] = swapped(divmod)
     found["isinstance_of"] = swapped(isinstance)
     found["issubclass_of"] = swapped(issubclass)
@@ -51,8 +47,18 @@ def operators() -> dict[str, Any]:
         found[call.__name__] = call
     for name in ("__enter__", "__exit__"):
         found[name] = lambda thing, *args, name=name: getattr(type(thing), name)(thing, *args)
+    for name in ("send", "throw", "close"):
+        found[name] = lambda thing, *args, name=name: getattr(thing, name)(*args)
+    found["run"] = run_coroutine
     found["base"] = lambda thing: [reduce_to_base(thing)] if isinstance(thing, BASES) else []
     return found
+
+
+def run_coroutine(coroutine: Any) -> Any:
+    """What a coroutine gives."""
+    import asyncio
+
+    return asyncio.run(coroutine)
 
 
 def swapped(function: Any) -> Any:
@@ -97,8 +103,10 @@ class Candidate:
             return "module"
         if self.objects and kind.__module__ == MODULE:
             return "object"
+        if kind.__name__ in ("generator", "coroutine") and kind.__module__ == "builtins":
+            return kind.__name__
         if hasattr(kind, "__next__"):
-            return "generator" if kind.__name__ == "generator" else "iterator"
+            return "iterator"
         if callable(value):
             return "function"
         return "object" if self.objects and not isinstance(value, BASES) else ""
@@ -109,11 +117,14 @@ class Candidate:
 
     def stand_in(self, peer: Peer, number: int, kind: str, name: str) -> Any:
         """A function or an iterator of the tests, as a program sees it."""
-        return (VisitingFunction if kind == "function" else VisitingIterator)(peer, number, name)
+        return {"function": VisitingFunction, "iterator": VisitingIterator, "token": ReferenceTo}[kind](
+            peer, number, name
+        )
 
     def known_class(self, name: str) -> Any:
         """The program's class of a name."""
-        return self.namespace.get(name)
+        found = self.namespace.get(name)
+        return found if isinstance(found, type) else None
 
 
 class VisitingFunction(ReferenceTo):
@@ -124,7 +135,8 @@ class VisitingFunction(ReferenceTo):
         self.__name__ = self.__qualname__ = name
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return ask(self, "call", *args, **kwargs)
+        peer, number, _ = held(self)
+        return peer.ask("call", number, args, kwargs)
 
 
 class VisitingIterator(ReferenceTo):

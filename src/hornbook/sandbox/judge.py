@@ -1,12 +1,12 @@
 """The server in which tests run: keeps a tester, a warm interpreter that reaches the candidate over the boundary.
 
-Runs inside a sandbox of its own: tests may have been written by a model too, and what a candidate hands over may be made
-to exhaust who looks at it. The verdict is formed here and in the kernel, never by the candidate, whose process holds no
-test and sends nothing but values.
+Runs inside a sandbox of its own: tests may have been written by a model too, and what a candidate hands over may be
+made to exhaust who looks at it. The verdict is formed here and in the kernel, never by the candidate, whose process
+holds no test and sends nothing but values.
 
-The server itself reads neither tests nor values. It forks a tester, hands it the jobs, watches the clock, and replaces it
-when it is late, dies, or had tests that are not trusted: those of a frozen test set, or of the built-in teacher, leave
-nothing behind, so that one tester does for many of them, which saves a fork each.
+The server itself reads neither tests nor values. It forks a tester, hands it the jobs, watches the clock, and replaces
+it when it is late, dies, or had tests that are not trusted: those of a frozen test set, or of the built-in teacher,
+leave nothing behind, so that one tester does for many of them, which saves a fork each.
 
 Names in the tests are the tests' own, the built-in ones, or those of the trusted context (a problem's prompt: its
 imports and helpers); only the entry point, stubs of the context, and what none of these defines, is the candidate's.
@@ -46,6 +46,13 @@ from hornbook.sandbox.warm import (
 DETAIL_CHARACTERS = 900
 TESTER_MB = 256  # of address space beyond a program's: what it holds already, and room to build what crosses
 
+COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
+ARITHMETIC = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor", "divmod")  # fmt: skip # noqa: E501
+OTHER_OPERATORS = (
+    *("neg", "pos", "abs", "invert", "contains", "getitem", "setitem", "delitem", "len", "bool", "str", "repr", "hash"),
+    *("iter", "next", "int", "float", "complex", "bytes", "index", "round", "format", "reversed", "dir"),
+)
+
 
 def _documented() -> None:
     """A function that is yet to be written."""
@@ -75,22 +82,44 @@ class RemoteIterator(ReferenceTo):
 class RemoteGenerator(RemoteIterator):
     """A generator of the candidate's."""
 
-    __class__ = property(lambda self: types.GeneratorType)  # type: ignore[assignment]
+    __class__ = property(lambda self: types.GeneratorType)
 
     def send(self, value: Any) -> Any:
         """Resume it with a value."""
-        return held(self)[0].ask("next", ask(self, "get", "send"), (value,))
+        return ask(self, "send", value)
+
+    def throw(self, *error: Any) -> Any:
+        """Resume it with an exception."""
+        return ask(self, "throw", *error)
 
     def close(self) -> None:
         """End it."""
-        ask(self, "get", "close")()
+        ask(self, "close")
+
+
+class RemoteCoroutine(RemoteGenerator):
+    """A coroutine of the candidate's, which runs it to its end when it is awaited."""
+
+    __class__ = property(lambda self: types.CoroutineType)
+
+    def __await__(self) -> Any:
+        return ask(self, "run")
+        yield  # a generator that never waits
+
+    def __next__(self) -> Any:
+        raise StopIteration(ask(self, "run"))  # which is how every coroutine gives its result
+
+    def send(self, value: Any) -> Any:
+        """Run it to its end."""
+        return next(self)
 
 
 class RemoteFunction(ReferenceTo):
     """A function of the candidate's that came as a value: it can be called, and it has a name."""
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
-        return ask(self, "call", *args, **kwargs)
+        peer, number, _ = held(self)
+        return peer.ask("call", number, args, kwargs)
 
     @property
     def __name__(self) -> str:
@@ -165,63 +194,13 @@ def forward_operators() -> None:
 
         return compare
 
-    for verb in ["eq", "ne", "lt", "le", "gt", "ge"]:
+    for verb in COMPARISONS:
         setattr(RemoteObject, f"__{verb}__", compared(verb))
-    for verb in [
-        "add",
-        "sub",
-        "mul",
-        "matmul",
-        "truediv",
-        "floordiv",
-        "mod",
-        "pow",
-        "lshift",
-        "rshift",
-        "xor",
-        "divmod",
-    ]:
-        setattr(RemoteObject, f"__{verb}__", forward(verb))
-        setattr(RemoteObject, f"__r{verb}__", reflected(verb))
-    for verb in ["and", "or"]:
-        setattr(RemoteObject, f"__{verb}__", forward(f"{verb}_"))
-        setattr(RemoteObject, f"__r{verb}__", reflected(f"{verb}_"))
-    for verb in [
-        "iadd",
-        "isub",
-        "imul",
-        "itruediv",
-        "ifloordiv",
-        "imod",
-        "ipow",
-        "iand",
-        "ior",
-        "ixor",
-        "neg",
-        "pos",
-        "abs",
-        "invert",
-        "contains",
-        "getitem",
-        "setitem",
-        "delitem",
-        "len",
-        "bool",
-        "str",
-        "repr",
-        "hash",
-        "iter",
-        "next",
-        "int",
-        "float",
-        "complex",
-        "bytes",
-        "index",
-        "round",
-        "format",
-        "reversed",
-        "dir",
-    ]:
+    for verb in ARITHMETIC:
+        operation = {"and": "and_", "or": "or_"}.get(verb, verb)
+        setattr(RemoteObject, f"__{verb}__", forward(operation))
+        setattr(RemoteObject, f"__r{verb}__", reflected(operation))
+    for verb in (*(f"i{verb}" for verb in ARITHMETIC if verb != "divmod"), *OTHER_OPERATORS):
         setattr(RemoteObject, f"__{verb}__", forward(verb))
 
 
@@ -283,7 +262,7 @@ class Names(dict[str, Any]):
                 self[name] = value
 
     def is_candidates(self, value: Any, namespace: dict[str, Any]) -> bool:
-        """Whether a thing of the context is only announced there: a stub, or a class whose objects the candidate makes."""
+        """Whether a thing of the context is only announced there: a stub, or the class of the program's objects."""
         if isinstance(value, types.FunctionType) and value.__globals__ is namespace:
             return value.__code__.co_code in STUBS
         if not self.objects or not isinstance(value, type) or value.__module__ != "context":
@@ -306,6 +285,8 @@ class Names(dict[str, Any]):
         """As what a test's argument crosses that is no plain data."""
         if hasattr(type(value), "__next__"):
             return "iterator"
+        if type(value) is object:  # a sentinel, which has nothing but its identity
+            return "token"
         return "function" if callable(value) else ""
 
     def truth_of(self, value: Any) -> bool:
@@ -318,16 +299,20 @@ class Names(dict[str, Any]):
         """What stands in the tests for something of the candidate's."""
         if kind == "object" and not self.objects:
             raise ValueError(kind)
+        if kind == "function" and self.objects:
+            return RemoteNamed(peer, number, name)
         return STAND_INS[kind](peer, number, name)
 
     def known_class(self, name: str) -> Any:
         """A class of the tests or of the trusted context."""
         if name in self.context:
             self.run_context()
-        return self.get(name)
+        found = self.get(name)
+        return found if isinstance(found, type) else None
 
 
 STAND_INS: dict[str, type[ReferenceTo]] = {
+    "coroutine": RemoteCoroutine,
     "function": RemoteFunction,
     "generator": RemoteGenerator,
     "iterator": RemoteIterator,

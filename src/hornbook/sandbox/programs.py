@@ -72,6 +72,11 @@ class Verdict:
     objects: bool = False  # judged with objects of the program's own
 
 
+def makes_objects(program: str) -> bool:
+    """Whether a program defines classes or gives its functions attributes, of which its tests may speak."""
+    return bool(re.search(r"^\s*(class\s+\w+|\w+\.\w+\s*[-+]?=[^=])", program, re.MULTILINE))
+
+
 def needs_objects(trusted: str, tests: Sequence[str]) -> bool:
     """Whether the tests name a class that the trusted text (a prompt, a reference) defines: they hold its objects."""
     classes = re.findall(r"^class\s+(\w+)", trusted, re.MULTILINE)

@@ -98,8 +98,8 @@ def take_apart(value: Any) -> tuple[str, list[Any]] | None:
         return "range", [value.start, value.stop, value.step]
     if kind is slice:
         return "slice", [value.start, value.stop, value.step]
-    if kind is type(...):
-        return "Ellipsis", []
+    if value is ... or value is NotImplemented:
+        return str(value), []
     if kind in VIEWS:
         return VIEWS[kind], [list(value)]
     if isinstance(value, tuple) and type(getattr(kind, "_fields", None)) is tuple:
@@ -120,8 +120,8 @@ def put_together(name: str, arguments: list[Any], known: Callable[[str], Any]) -
     """The inverse of `take_apart`. `known` gives the class of a name that both sides may have."""
     if name in ("range", "slice"):
         return (range if name == "range" else slice)(*arguments)
-    if name == "Ellipsis":
-        return ...
+    if name in ("Ellipsis", "NotImplemented"):
+        return getattr(builtins, name)
     if name in VIEWS.values():
         (items,) = arguments
         if name == "values":
@@ -129,12 +129,12 @@ def put_together(name: str, arguments: list[Any], known: Callable[[str], Any]) -
         return dict(items).items() if name == "items" else dict.fromkeys(items).keys()
     if name == "namedtuple":
         typename, fields, values = arguments
-        cls = known(typename)
-        if not (isinstance(cls, type) and issubclass(cls, tuple) and getattr(cls, "_fields", None) == tuple(fields)):
-            cls = collections.namedtuple(typename, fields)
         if len(fields) != len(values):
             raise ValueError(name)
-        return tuple.__new__(cls, values)
+        like = known(typename)
+        if isinstance(like, type) and issubclass(like, tuple) and getattr(like, "_fields", None) == tuple(fields):
+            return tuple.__new__(like, values)
+        return tuple.__new__(getattr(collections, "namedtuple")(typename, fields), values)  # noqa: B009 (for mypy)
     if name not in STANDARD or not all(type(argument) in (int, str) for argument in arguments):
         raise ValueError(name)
     module, _, kind = name.rpartition(".")
@@ -182,7 +182,7 @@ def reduce_to_base(value: Any) -> Any:
 
 def describe_exception_class(cls: type[BaseException]) -> list[Any]:
     """Its name and module, the names of it and the classes above it down to a built-in one, and that one's name."""
-    own = []
+    own: list[str] = []
     for above in cls.__mro__:
         if above in NAMED:
             return [cls.__name__, cls.__module__, own, NAMED[above]]
@@ -211,6 +211,13 @@ def find_exception_class(known: Callable[[str], Any], made: dict[str, Any], desc
             made[each] = type(each, (above,), {"__module__": "candidate", "__str__": lambda self: self._text})
         above = made[each]
     return above  # type: ignore[no-any-return]
+
+
+def arguments_of(error: BaseException) -> tuple[Any, ...]:
+    """What would make an equal exception; an OSError keeps its file's name apart."""
+    if isinstance(error, OSError) and len(error.args) == 2 and error.filename is not None:
+        return (*error.args, error.filename)
+    return error.args
 
 
 def revive(cls: type[Exception], arguments: list[Any], text: str, state: dict[str, Any]) -> Exception:

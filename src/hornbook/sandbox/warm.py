@@ -165,8 +165,9 @@ def sweep(scratch: str) -> bool:
     try:
         for name in os.listdir(scratch):  # noqa: PTH208 (pathlib costs memory that every fork would copy)
             os.unlink(f"{scratch}/{name}")  # noqa: PTH108
-        if os.getpid() == 1 and os.stat(scratch).st_mode & 0o7777 != SCRATCH_MODE:
-            os.chmod(scratch, SCRATCH_MODE)  # an ordinary user's program may have shut the next one out
+        if os.getpid() == 1 and os.stat(scratch).st_mode & 0o7777 != SCRATCH_MODE:  # noqa: PTH116
+            # An ordinary user's program may have shut the next one out.
+            os.chmod(scratch, SCRATCH_MODE)  # noqa: PTH101
         return not os.listxattr(scratch)
     except OSError:
         return False

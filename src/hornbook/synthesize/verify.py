@@ -11,7 +11,7 @@ from hornbook.run.workers import cpu_quota
 from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
-from hornbook.sandbox.programs import Limits, Program, generous_limits, needs_objects
+from hornbook.sandbox.programs import Limits, Program, generous_limits, makes_objects
 from hornbook.tables import TableWriter, count_rows, read_rows
 
 STEP = "verify"
@@ -79,8 +79,8 @@ def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Res
 def programs_of(exercises: Iterable[Exercise], trusted: bool) -> Iterator[Program]:
     """Each exercise as the program that proves it. `trusted`: its tests were computed here, not written by a model."""
     for e in exercises:
-        objects = needs_objects(e.prompt, e.tests)
-        yield Program(e.id, e.prompt + e.solution, e.tests, e.prompt, e.name, objects, trusted)
+        source = e.prompt + e.solution
+        yield Program(e.id, source, e.tests, e.prompt, e.name, makes_objects(source), trusted)
 
 
 def check_canaries(limits: Limits, backend: Backend) -> None:
