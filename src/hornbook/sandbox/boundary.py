@@ -121,7 +121,6 @@ class Peer:
         self.thing_numbers: dict[int, int] = {}  # id → number
         self.stand_ins: dict[Any, Any] = {}  # one for each of the other side's things
         self.made: dict[str, Any] = {}  # exception classes that only the other side knows
-        self.turn = 0
         self.unread = b""
         self.lock = _thread.RLock()  # threads take turns: a call and all it leads to, then the next
         self.failure = ""  # why nothing can cross any more: kept, whatever a test makes of the exception
@@ -190,8 +189,7 @@ class Peer:
             crossing = Crossing()
             packed = [self.pack(value, crossing) for value in args]
             keyed = {name: self.pack(value, crossing) for name, value in (kwargs or {}).items()}
-            self.turn += 1
-            turn = self.turn
+            turn = int.from_bytes(os.urandom(4), "big")  # no answer can be sent before it is asked for
             self.write(["ask", turn, verb, target, packed, keyed])
             while True:
                 message = self.read()
