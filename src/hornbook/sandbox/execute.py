@@ -29,6 +29,10 @@ AHEAD = 4  # chunks per worker under way or waiting to be taken
 START_SECONDS = 30.0
 GRACE_SECONDS = 10.0  # beyond the wall clock the server itself keeps
 DETAIL_CHARACTERS = 300
+MODULES = {  # of each server, in the order of their imports
+    "candidate": ("values", "boundary", "warm", "candidate"),
+    "judge": ("values", "boundary", "warm", "remote", "judge"),
+}
 ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{6,}")
 
 
@@ -205,7 +209,7 @@ def server_source(role: str, control: int, cpu: int | None, isolated: bool) -> s
     """
     modules = {
         f"hornbook.sandbox.{name}": Path(__file__).with_name(f"{name}.py").read_text(encoding="utf-8")
-        for name in ("values", "boundary", "warm", role)
+        for name in MODULES[role]
     }
     syscalls = syscall_filter() if isolated else ""
     return (
