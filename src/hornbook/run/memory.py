@@ -41,7 +41,7 @@ def _resident(pid: int, size_above: int = 0) -> int:
     """Bytes resident in a process and all that descend from it.
 
     A child with exactly its parent's address space (`size_above` pages) has just been forked, to become another
-    program or to run a few lines: it holds its parent's memory, not more. Counting it made 3.5 GB of an evaluation's 1.2.
+    program or to run a few lines: it holds its parent's memory, not more. Counting it made an evaluation's 1.2 GB 3.5.
     """
     try:
         size, pages = map(int, Path(f"/proc/{pid}/statm").read_text().split()[:2])
