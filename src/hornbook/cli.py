@@ -194,7 +194,9 @@ def _locate(path: Path) -> tuple[Path, Path]:
         return path, found[0]
     if found:
         raise UserError(f"{path}: holds {len(found)} runs; name one: {', '.join(str(f.parent) for f in found)}")
-    raise UserError(f"{path}: no run here; give a run's folder, such as work/runs/mini")
+    known = sorted({path for place in (path, path.parent, WORK / "runs") for path in place.glob("*/run.json")})
+    have = f"; the runs: {', '.join(str(run.parent) for run in known)}" if known else ", such as work/runs/mini"
+    raise UserError(f"{path}: no run here; give a run's folder{have}")
 
 
 @app.command()
@@ -212,7 +214,9 @@ def generate(
     from hornbook.model.session import open_model, session
     from hornbook.terminal import printable
 
-    opened = open_model(_model_directory(model, work))
+    directory = _model_directory(model, work)
+    print(f"model: {directory}", file=sys.stderr)
+    opened = open_model(directory)
     sampling = Sampling(max_new_tokens, temperature, top_p, seed)
     if prompt is None:
         session(opened, sampling)
@@ -248,7 +252,10 @@ def grade(
     k: Annotated[str, typer.Option("-k", help="For which k pass@k is estimated.", metavar="K[,K]...")] = "1,10,100",
     partial: Annotated[bool, typer.Option("--partial", help="Grade although some tasks have no sample.")] = False,
     cpu_seconds: Annotated[
-        float, typer.Option(min=0.1, help="The least CPU time a sample may use; 10 times its reference's, if more.")
+        float,
+        typer.Option(
+            min=0.1, help="CPU time of a sample, or 10 times its reference's; asleep: 10 times that and 5 s, twice."
+        ),
     ] = 3.0,
     memory_mb: Annotated[int, typer.Option(min=64, help="Of each process of a sample.")] = 512,
     workers: Annotated[int | None, typer.Option(min=1, help="Left out: as many as the CPU quota.")] = None,
@@ -285,7 +292,8 @@ def grade(
         show_grades(summary, out)
     bad = summary["outcomes"]["unscored"]
     if bad:
-        raise UserError(f"{samples}: {bad} lines are no samples ({'; '.join(summary['faults'])}); the rest was graded")
+        lines = f"{bad} lines are no samples" if bad > 1 else "1 line is no sample"
+        raise UserError(f"{samples}: {lines} ({'; '.join(summary['faults'])}); the rest was graded")
 
 
 def _warn_of(unsafe_execution: bool) -> None:

@@ -112,7 +112,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         Step(
             f"eval.{name}",
             "hornbook.evaluate.evaluate:evaluate_model",
-            2,
+            3,
             EvaluateStep(evaluate=recipe.evaluate, seed=recipe.seed),
             {"model": trained[name], "corpus": corpus},
             content=_testsets_content(["humaneval", "mbpp", "drill"]),
@@ -178,7 +178,7 @@ def _training_sets(recipe: Recipe, work: Path) -> dict[str, Step]:
     verified = Step(
         "verify",
         "hornbook.synthesize.verify:verify_exercises",
-        2,
+        3,
         VerifyStep(verify=recipe.verify, teacher=recipe.exercises.teacher),
         {"exercises": exercises},
         failure_limit=recipe.verify.failure_limit,

@@ -164,6 +164,12 @@ class TrainConfig(Section):
             raise ValueError("the weights of `mixture` sum to zero: give at least one set a positive weight")
         return self
 
+    @model_validator(mode="after")
+    def _warmup_ends(self) -> "TrainConfig":
+        if self.warmup_steps >= self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
+        return self
+
 
 class EvaluateConfig(Section):
     """What every trained model is measured on."""

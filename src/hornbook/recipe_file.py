@@ -66,7 +66,9 @@ class RecipeFile:
                 raise UserError(f"--set {override}: write it as KEY=VALUE, for example --set filter.keep_share=0.2")
             _, value = _load(text, f"--set {field}")
             _change(fields, field, value, f"--set {override}")
-            origins[_location(field)] = f"--set {override}"
+            location = _location(field)
+            origins = {place: origin for place, origin in origins.items() if place[: len(location)] != location}
+            origins[location] = f"--set {override}"
         return _validate(fields, origins, self.path)
 
 
@@ -219,7 +221,10 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
 
 
 def _origin(origins: dict[Location, str], location: Location, path: Path) -> str:
-    """Where a field was given, or the nearest section above it that was."""
+    """Where a field was given: the change on the command line below it if there is one, else the nearest above it."""
+    for place, origin in origins.items():
+        if place[: len(location)] == location and origin.startswith("--set"):
+            return origin
     for end in range(len(location), 0, -1):
         if location[:end] in origins:
             return origins[location[:end]]

@@ -91,6 +91,7 @@ class Outcome:
     sample: int
     outcome: OutcomeKind
     detail: str
+    protocol: str = "values"  # or `objects`: the tests held objects of the program's own classes
 
 
 @dataclass(frozen=True, slots=True)

@@ -167,6 +167,7 @@ def frame(*paths: Path) -> "daft.DataFrame":
     """A lazy Daft frame over Parquet tables of one schema, with Daft's telemetry and its own progress bars off."""
     os.environ["DO_NOT_TRACK"] = "1"  # Daft reports usage unless this stands before its import
     os.environ["DAFT_PROGRESS_BAR"] = "0"
+    os.environ["DAFT_SHOW_QUERY_ID"] = "0"  # a line for every query, on a terminal
     import daft
 
     return daft.read_parquet([str(path) for path in paths])

@@ -81,11 +81,11 @@ def _counted(counts: Mapping[str, Any] | None) -> str:
 def show_scores(scores: Mapping[str, Mapping[str, Mapping[str, Any]]], labels: Mapping[str, str]) -> None:
     """The table of results: a row a task, a column a model."""
     table = Table(title="Results, with 95% intervals", title_justify="left")
-    table.add_column("task")
-    table.add_column("metric")
+    table.add_column("task", overflow="fold")  # names that one must be able to type: never cut
+    table.add_column("metric", overflow="fold")
     table.add_column("n", justify="right")
     for model in scores:
-        table.add_column(f"{model}: {escape(printable(labels.get(model, '')))}", justify="right")
+        table.add_column(f"{model}: {escape(printable(labels.get(model, '')))}", justify="right", overflow="fold")
     tasks = list(dict.fromkeys(task for found in scores.values() for task in found))
     for task in tasks:
         per_model = [found.get(task) for found in scores.values()]
@@ -101,11 +101,11 @@ def score_text(score: Mapping[str, Any] | None) -> str:
         return "[dim]not run[/dim]"
     if score.get("value") is None:
         return "[yellow]unavailable[/yellow]"
-    value, low, high = score["value"], score["low"], score["high"]
-    failed = f" ({score['failed']} failed)" if score.get("failed") else ""
-    if score["metric"].startswith("pass@"):
-        return f"{value:.1%} [dim]\\[{low:.1%}, {high:.1%}][/dim]{failed}"
-    return f"{value:.3f} [dim]\\[{low:.3f}, {high:.3f}][/dim]{failed}"
+    form = ".1%" if score["metric"].startswith("pass@") else ".3f"
+    bounds = [score["low"], score["high"]]
+    interval = "no interval" if None in bounds else ", ".join(format(bound, form) for bound in bounds)
+    errors = f" ({score['failed']} errors)" if score.get("failed") else ""
+    return f"{format(score['value'], form)} [dim]\\[{interval}][/dim]{errors}"
 
 
 def show_grades(summary: Mapping[str, Any], out: Path) -> None:

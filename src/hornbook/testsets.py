@@ -202,7 +202,10 @@ def _fetch_rows(name: str, url: str, scratch: Path) -> list[Row]:
             scratch.write_bytes(response.read())
         return list(_read_rows(scratch, SOURCES[name].fields))
     except (urllib.error.URLError, OSError) as error:
-        raise UnavailableError(f"{name}: not on this machine, and {url} cannot be reached ({error})") from error
+        raise UnavailableError(
+            f"{name}: not on this machine, and {url} cannot be reached ({error}); with a network it is fetched once, "
+            f"or put the authors' file at shared/benchmarks/{SOURCES[name].file} below the current directory"
+        ) from error
     finally:
         scratch.unlink(missing_ok=True)
 

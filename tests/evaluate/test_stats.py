@@ -51,7 +51,7 @@ def test_the_bootstrap_covers_the_truth_about_as_often_as_it_says() -> None:
     assert covered >= 51
 
 
-def test_the_same_seed_gives_the_same_interval_and_one_item_no_width() -> None:
+def test_the_same_seed_gives_the_same_interval_and_one_item_none() -> None:
     top, bottom = [1.0, 5.0, 2.0], [2.0, 3.0, 9.0]
     assert ratio_interval(top, bottom, seed=3) == ratio_interval(top, bottom, seed=3)
-    assert ratio_interval([3.0], [2.0], seed=0) == (1.5, 1.5)
+    assert ratio_interval([3.0], [2.0], seed=0) == (None, None)

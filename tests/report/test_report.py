@@ -126,8 +126,8 @@ def test_results_are_the_scores(page):
         solved, n = scores["drill"]
         assert f"{100 * solved / n:.1f}%" in cells
         for task in ("bits_held_out", "bits_humaneval", "bits_mbpp"):
-            assert f"{scores[task]:.3f}{scores[task] - 0.04:.3f} – {scores[task] + 0.04:.3f}n 300 · failed 1" in cells
-    assert "62.2%55.2% – 69.2%n 164 · failed 0" in cells
+            assert f"{scores[task]:.3f}{scores[task] - 0.04:.3f} – {scores[task] + 0.04:.3f}n 300 · errors 1" in cells
+    assert "62.2%55.2% – 69.2%n 164 · errors 0" in cells
 
 
 def test_what_was_not_measured_is_unavailable_with_its_reason_and_never_zero(page):

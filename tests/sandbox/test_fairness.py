@@ -140,6 +140,16 @@ CASES = {
         "from concurrent.futures import ThreadPoolExecutor\ndef f(g, x):\n    with ThreadPoolExecutor(2) as p: return list(p.map(g, x))\n",
         "assert f(lambda y: y + 1, [1, 2, 3]) == [2, 3, 4]",
     ),
+    "nodes from a helper": (
+        "class Node:\n    def __init__(self, v, n=None): self.v, self.n = v, n\n"
+        "def build(items):\n    node = None\n    for item in reversed(items): node = Node(item, node)\n    return node\n"
+        "def f(node):\n    total = 0\n    while node: total, node = total + node.v, node.n\n    return total\n",
+        "assert f(build([1, 2, 3])) == 6",
+    ),
+    "context manager that swallows": (
+        "import contextlib\n@contextlib.contextmanager\ndef ignoring(kind):\n    try: yield\n    except kind: pass\n",
+        "with ignoring(ValueError):\n    raise ValueError('x')\n",
+    ),
     "wrong": ("def f(x): return x\n", "assert f(1) == 2"),
 }  # fmt: skip
 

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (programs in one line each)
 """Programs that speak the boundary's own language: raw frames, and values made to exhaust who looks at them.
 
 Each is a finding of somebody who attacked this sandbox; each must end with its own verdict, soon, and leave the program
@@ -97,6 +98,28 @@ SPEAKERS = {  # name: source, test
         "with quiet():\n    assert f(2) == 4",
     ),
 }
+QUIET = "import contextlib\n@contextlib.contextmanager\ndef quiet():\n    try: yield\n    except Exception: pass\n"
+SPEAKERS |= {
+    "swallows StopIteration": (QUIET + "def f(x): raise StopIteration\n", "with quiet():\n    assert f(2) == 4"),
+    "swallows a failed operation": (QUIET + "def f(x): return None\n", "with quiet():\n    assert f(2)[0] == 4"),
+    "swallows a signalling NaN": (
+        QUIET + "import decimal\ndef f(x): return decimal.Decimal('sNaN')\n",
+        "with quiet():\n    assert f(2) == 4",
+    ),
+    "swallows a failed assert in another guise": (
+        QUIET + "def f(x): return 0\n",
+        "with quiet():\n    try:\n        assert f(2) == 4\n    except AssertionError as e:\n        raise ValueError from e",
+    ),
+    "a module that is a function": (
+        "def sys(): pass\nsys.getsizeof = lambda *a: 0\ndef f(x): return 0\n",
+        "assert f(2) == sys.getsizeof(2)",
+    ),
+    "StopAsyncIteration": (
+        "def f(x): raise StopAsyncIteration\n",
+        "import asyncio\nclass A:\n    def __aiter__(self): return self\n    async def __anext__(self): return f(2)\n"
+        "async def all_of():\n    async for x in A(): assert x == 4\nasyncio.run(all_of())",
+    ),
+}
 INNOCENT = "import os\nopen('/tmp/own', 'w').close()\ndef f(x): return 2 * x\n" + "#" * 200_000
 PROBES = {probe.backend.name: probe for probe in available()}
 
@@ -121,12 +144,82 @@ def test_it_fails_soon_and_the_next_program_is_left_alone(backend, trusted: bool
     assert time.monotonic() - started < 20  # two wall clocks for a timeout, and the start of a few servers
 
 
+CONTEXTS = {  # source, test, context: helpers of the prompt are the prompt's own, whatever the program makes of them
+    "a helper that returns a constant": (
+        "def tol(): return 10**9\ndef f(x): return 0\n",
+        "assert abs(f(2) - 4) < tol()",
+        "def tol(): return 0.5\ndef f(x):\n    'd'\n",
+    ),
+    "a prompt that ends in a body": (
+        "def close(a, b): return True\ndef f(x): return 0\n",
+        "assert close(f(2), 4)",
+        "from math import (\n    fabs,\n)\ndef close(a, b): return fabs(a - b) < 1e-6\ndef f(x):\n    ",
+    ),
+    "a prompt that ends in the middle of a statement": (
+        "def close(a, b): return True\ndef f(x): return 0\n",
+        "assert close(f(2), 4)",
+        "def close(a, b): return abs(a - b) < 1e-6\ndef f(x):\n    return (x +",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_helpers_of_the_prompt_are_its_own(backend, name: str) -> None:  # type: ignore[no-untyped-def]
+    source, test, context = CONTEXTS[name]
+    honest = source.replace("return 0\n", "return 2 * x\n")
+    programs = [Program("forged", source, (test,), context, "f"), Program("honest", honest, (test,), context, "f")]
+    assert [v.outcome for v in run_programs(programs, LIMITS, 1, backend)] == ["failed", "passed"]
+
+
+FORGES = """
+import os, sys, time
+frame = sys._getframe()
+while 'jobs' not in frame.f_locals: frame = frame.f_back
+fd = frame.f_locals['jobs'].fileno()
+def say(b): os.write(fd, len(b).to_bytes(4, 'big') + b)
+"""
+TESTERS = {  # what tests that a model wrote may say in their tester's name
+    "a detail that is no text": ("say(b'[\"failed\",5]'); time.sleep(9)", "failed"),
+    "an outcome that is none": ('say(b\'["error","x"]\'); time.sleep(9)', "failed"),
+    "half a message": ("os.write(fd, b'\\0\\0\\1\\0'); time.sleep(99)", "timeout"),
+    "a message without end": (
+        "os.write(fd, b'\\xff' * 4)\nfor _ in range(99): os.write(fd, bytes(1 << 20))\ntime.sleep(9)",
+        "failed",
+    ),
+    "three words": ("say(b'[1,2,3]'); time.sleep(9)", "failed"),
+}
+
+
+@pytest.mark.parametrize("name", TESTERS)
+def test_a_tester_that_says_nonsense_is_one_failed_program(backend, name: str) -> None:  # type: ignore[no-untyped-def]
+    says, outcome = TESTERS[name]
+    hostile = Program("hostile", "def f(x): return 2 * x\n", (FORGES + says,), "", "f")
+    innocent = Program("innocent", INNOCENT, ("assert f(2) == 4",), "", "f")
+    verdicts = list(run_programs([innocent, hostile, innocent], LIMITS, 1, backend))
+    assert [v.outcome for v in verdicts] == ["passed", outcome, "passed"]
+
+
+def test_the_order_of_programs_changes_no_verdict(backend) -> None:  # type: ignore[no-untyped-def]
+    """An exception of a module is known by its class whether or not a program before used that module."""
+    raises = Program(
+        "raises",
+        "import decimal\ndef f(x): return decimal.Decimal(x)\n",
+        ("try: f('x')\nexcept ArithmeticError as e: assert type(e).__module__ == 'decimal'\nelse: assert False",),
+        "",
+        "f",
+        trusted=True,
+    )
+    uses = Program("uses", raises.source, ("assert f('2') == 2",), "", "f", trusted=True)
+    outcomes = [v.outcome for v in run_programs([raises, uses, raises], LIMITS, 1, backend)]
+    assert outcomes == ["passed"] * 3
+
+
 def test_servers_that_are_lost_leave_nothing_behind(backend) -> None:  # type: ignore[no-untyped-def]
     """A judge that spins and hears nothing, a fault planted in it: it is killed with all its processes."""
     from hornbook.sandbox.isolation import Backend
 
     def deaf(source: str, scratch_mb: int) -> list[str]:
-        return backend.command(source.replace("job = read_exactly(judge.host_in", "while True: pass\\n        job = read_exactly(judge.host_in"), scratch_mb)  # fmt: skip # noqa: E501
+        return backend.command(source.replace("job = read_exactly(judge.host_in", "while True: pass\\n        job = read_exactly(judge.host_in"), scratch_mb)  # fmt: skip
 
     before = set(servers())
     limits = Limits(1.0, 256, wall_seconds=0.5)

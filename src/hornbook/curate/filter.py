@@ -102,7 +102,7 @@ def check_canaries(classifier: Path, cut_score: float, share: float) -> list[dic
     if wrong:
         raise UserError(
             f"canaries on the wrong side of the cut at {cut_score:.4f}: {'; '.join(wrong)}; the classifier cannot be "
-            f"trusted: rate more documents (annotate.sample) or keep another share (filter.keep_share)"
+            f"trusted: give more files, rate more of them (annotate.sample) or keep another share (filter.keep_share)"
         )
     return checked
 

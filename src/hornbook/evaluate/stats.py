@@ -37,14 +37,19 @@ def pass_at_k(n: int, passed: int, k: int) -> float:
     return float(1.0 - np.prod(1.0 - k / np.arange(n - passed + 1, n + 1)))
 
 
-def ratio_interval(numerators: Sequence[float], denominators: Sequence[float], seed: int) -> tuple[float, float]:
+def ratio_interval(
+    numerators: Sequence[float], denominators: Sequence[float], seed: int
+) -> tuple[float | None, float | None]:
     """Percentile bootstrap of sum(numerators) / sum(denominators) over items (documents, problems), drawn with `seed`.
 
-    Raises ValueError where there are no items or the lengths differ.
+    One item tells nothing of how items differ: its interval is None. Raises ValueError where there are no items or the
+    lengths differ.
     """
     top, bottom = np.asarray(numerators, float), np.asarray(denominators, float)
     if top.shape != bottom.shape or not top.size:
         raise ValueError(f"{top.size} numerators and {bottom.size} denominators make no ratio")
+    if top.size == 1:
+        return None, None
     draw = np.random.default_rng(seed)
     ratios = np.empty(RESAMPLES)
     for i in range(RESAMPLES):

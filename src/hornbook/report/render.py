@@ -192,8 +192,10 @@ def _result_cell(model: ModelRecord, task: str) -> ResultCell:
     if score.value is None:
         return ResultCell("unavailable", "unavailable", "", score.reason)
     shown = percent if score.metric.startswith("pass@") else _three_places
-    interval = "" if score.low is None or score.high is None else f"{shown(score.low)} – {shown(score.high)}"
-    return ResultCell("measured", shown(score.value), interval, f"n {score.n:,} · failed {score.failed:,}")
+    interval = "no interval"
+    if score.low is not None and score.high is not None:
+        interval = f"{shown(score.low)} – {shown(score.high)}"
+    return ResultCell("measured", shown(score.value), interval, f"n {score.n:,} · errors {score.failed:,}")
 
 
 def _three_places(value: float) -> str:

@@ -204,12 +204,11 @@ class Peer:
                     error = raised.error
                     break
                 self.answer(*request)
-        if isinstance(error, StopIteration) and verb not in (
-            "next",
-            "send",
-            "throw",
-        ):  # it would end a test's own loop, and tell nobody
-            raise RuntimeError("the program raised StopIteration") from error
+        if isinstance(error, StopIteration | StopAsyncIteration) and verb not in ("next", "send", "throw"):
+            # It would end a loop of the tests', and nobody would see that they ended early.
+            told = RuntimeError(f"the program raised {type(error).__name__}")
+            told._text = str(told)  # type: ignore[attr-defined]  # the mark of what the other side raised
+            raise told from error
         raise error
 
     def _take_reply(self, message: Any, turn: int, crossing: Crossing) -> Any:

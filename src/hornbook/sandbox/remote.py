@@ -3,12 +3,14 @@
 Runs inside the sandbox, where the tests run.
 """
 
+import opcode
 import operator
 import types
 from typing import Any
 
 from hornbook.sandbox.boundary import GoneError, ReferenceTo, RefusedError, ask, held
 
+RAISE = opcode.opmap["RAISE_VARARGS"]
 COMPARISONS = ("eq", "ne", "lt", "le", "gt", "ge")
 ARITHMETIC = ("add", "sub", "mul", "matmul", "truediv", "floordiv", "mod", "pow", "lshift", "rshift", "and", "or", "xor", "divmod")  # fmt: skip # noqa: E501
 OTHER_OPERATORS = (
@@ -119,13 +121,24 @@ class RemoteObject(RemoteNamed):
 
 
 def leave(thing: ReferenceTo, kind: Any, error: Any) -> bool:
-    """Leave a context of the candidate's. It may swallow an exception of the tests' own, as it says it does, but not a
-    failed assert, nor what the candidate raised itself: its tests would end there, unseen."""
+    """Leave a context of the candidate's. It may swallow what the tests raised by a `raise` of their own, and no more:
+    a failed assert, what the candidate raised, or a failed operation on its results would end there, unseen."""
     try:
         suppressed = bool(ask(thing, "__exit__", kind, error, None))
     except GoneError:
         return False
-    return suppressed and not isinstance(error, AssertionError) and not hasattr(error, "_text")
+    return suppressed and isinstance(error, Exception) and raised_on_purpose(error)
+
+
+def raised_on_purpose(error: Exception) -> bool:
+    """Whether a `raise` statement of the tests made an exception, and not in answer to another one."""
+    traceback = error.__traceback__
+    while traceback is not None and traceback.tb_next is not None:
+        traceback = traceback.tb_next
+    if traceback is None or not traceback.tb_frame.f_code.co_filename.startswith("<test "):
+        return False
+    told = hasattr(error, "_text") or isinstance(error, AssertionError)
+    return not told and error.__context__ is None and traceback.tb_frame.f_code.co_code[traceback.tb_lasti] == RAISE
 
 
 def forward_operators() -> None:

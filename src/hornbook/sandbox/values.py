@@ -17,6 +17,7 @@ SCALARS = (type(None), bool, str, float)
 SMALL = 1 << 64  # integers beyond it travel in base 16: converting decimals takes quadratic time
 NAMED = {cls: cls.__name__ for cls in (*vars(builtins).values(), type(None)) if isinstance(cls, type)}
 TYPES = {name: cls for cls, name in NAMED.items()}
+KNOWN_MODULES: dict[str, Any] = {}  # whose exception classes an exception may be resolved to; filled by the judge
 VIEWS = {type({}.keys()): "keys", type({}.values()): "values", type({}.items()): "items"}
 # What can change in place, and the mark under which it travels; a list is a list in JSON too.
 CONTAINERS: dict[type, str] = {
@@ -180,6 +181,9 @@ def reduce_to_base(value: Any) -> Any:
     raise TypeError(value)
 
 
+SIGNALS = ("SkipTest",)  # exceptions with which a program could tell a test framework to look away
+
+
 def describe_exception_class(cls: type[BaseException]) -> list[Any]:
     """Its name and module, the names of it and the classes above it down to a built-in one, and that one's name."""
     own: list[str] = []
@@ -195,8 +199,8 @@ def find_exception_class(known: Callable[[str], Any], made: dict[str, Any], desc
     and those above it, kept in `made` so that one name is one class. Raises ValueError where it is no Exception."""
     name, module, own, base = description
     found = TYPES.get(name) if module == "builtins" else known(name)
-    if found is None and module.partition(".")[0] in sys.stdlib_module_names and module in sys.modules:
-        found = getattr(sys.modules[module], name, None)
+    if found is None and module.partition(".")[0] in sys.stdlib_module_names and name not in SIGNALS:
+        found = getattr(KNOWN_MODULES.get(module), name, None)
     if isinstance(found, type) and issubclass(found, Exception):
         return found
     above: Any = TYPES[base]

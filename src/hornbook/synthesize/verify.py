@@ -55,7 +55,8 @@ def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Res
         for exercise, verdict in zip(read_rows(path, Exercise), verdicts, strict=True):
             outcomes[verdict.outcome] += 1
             cpu_seconds += verdict.cpu_seconds
-            judged.write(Outcome(exercise.id, 0, verdict.outcome, verdict.detail))
+            protocol = "objects" if verdict.objects else "values"
+            judged.write(Outcome(exercise.id, 0, verdict.outcome, verdict.detail, protocol))
             if verdict.outcome == "passed":
                 kept.write(exercise)
             elif verdict.outcome != "error":
