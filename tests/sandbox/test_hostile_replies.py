@@ -124,24 +124,34 @@ INNOCENT = "import os\nopen('/tmp/own', 'w').close()\ndef f(x): return 2 * x\n" 
 PROBES = {probe.backend.name: probe for probe in available()}
 
 
-@pytest.fixture(params=["bubblewrap", "unshare"])
+@pytest.fixture(scope="module", params=["bubblewrap", "unshare"])
 def backend(request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
     if not PROBES[request.param].works:
         pytest.skip(f"{request.param} does not work here: {PROBES[request.param].detail}")
     return PROBES[request.param].backend
 
 
-@pytest.mark.parametrize("trusted", [True, False], ids=["tester kept", "tester of its own"])
-@pytest.mark.parametrize("name", SPEAKERS)
-def test_it_fails_soon_and_the_next_program_is_left_alone(backend, trusted: bool, name: str) -> None:  # type: ignore[no-untyped-def]
-    source, test = SPEAKERS[name]
-    hostile = Program("hostile", source, (test,), "", "f", False, trusted)
+@pytest.fixture(scope="module", params=[True, False], ids=["tester kept", "tester of its own"])
+def verdicts(backend, request: pytest.FixtureRequest):  # type: ignore[no-untyped-def]
+    """Of every hostile program and of the innocent one after it, all through the same servers."""
+    trusted = request.param
     innocent = Program("innocent", INNOCENT, ("assert f(2) == 4",), "", "f", False, trusted)
+    hostile = [Program(name, source, (test,), "", "f", False, trusted) for name, (source, test) in SPEAKERS.items()]
     started = time.monotonic()
-    verdicts = list(run_programs([innocent, hostile, innocent], LIMITS, 1, backend))
-    assert [v.outcome for v in verdicts[::2]] == ["passed", "passed"], verdicts
-    assert verdicts[1].outcome in ("failed", "timeout"), verdicts[1]
-    assert time.monotonic() - started < 20  # two wall clocks for a timeout, and the start of a few servers
+    found = list(run_programs([each for one in hostile for each in (one, innocent)], LIMITS, 1, backend))
+    return dict(zip(SPEAKERS, zip(found[::2], found[1::2], strict=True), strict=True)), time.monotonic() - started
+
+
+@pytest.mark.parametrize("name", SPEAKERS)
+def test_it_fails_and_the_next_program_is_left_alone(verdicts, name: str) -> None:  # type: ignore[no-untyped-def]
+    hostile, innocent = verdicts[0][name]
+    assert hostile.outcome in ("failed", "timeout"), hostile
+    assert innocent.outcome == "passed", innocent
+
+
+def test_hostile_programs_end_soon(verdicts) -> None:  # type: ignore[no-untyped-def]
+    """Two wall clocks for each that is late, and the start of a few servers."""
+    assert verdicts[1] < 60
 
 
 CONTEXTS = {  # source, test, context: helpers of the prompt are the prompt's own, whatever the program makes of them
