@@ -27,6 +27,7 @@ CHUNK = 8  # programs taken by a thread at a time, or fewer
 CHUNK_BYTES = 1 << 20  # of their sources, beyond which no more is taken
 AHEAD = 4  # chunks per worker under way or waiting to be taken
 START_SECONDS = 30.0
+STARTS = 3
 GRACE_SECONDS = 10.0  # beyond the wall clock the server itself keeps
 DETAIL_CHARACTERS = 300
 MODULES = {  # of each server, in the order of their imports
@@ -281,9 +282,16 @@ class Seat:
             verdicts = [Verdict(programs[0].id, "error", f"{lost}, twice", 0.0, objects=programs[0].objects)]
         return verdicts
 
+    def _start(self) -> Server:
+        """A server; a start that somebody kills is tried again. Raises ServerLostError where none comes of it."""
+        for _ in range(STARTS - 1):
+            with contextlib.suppress(ServerLostError):
+                return Server(self.backend, self.limits, self.cpu)
+        return Server(self.backend, self.limits, self.cpu)
+
     def _attempt(self, programs: list[Program]) -> tuple[list[Verdict], str]:
         verdicts: list[Verdict] = []
-        self.server = server = self.server or Server(self.backend, self.limits, self.cpu)
+        self.server = server = self.server or self._start()
         try:
             for i, program in enumerate(programs):
                 for following in programs[i + 1 if i else 0 : i + 2]:  # one ahead: hides the wait for the pipe
