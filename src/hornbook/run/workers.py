@@ -2,12 +2,16 @@
 
 import multiprocessing
 import os
+import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from itertools import islice
 from pathlib import Path
 from typing import TypeVar
+
+WATCH_SECONDS = 1.0
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -25,6 +29,18 @@ def cpu_quota() -> int:
     return max(1, cpus)
 
 
+def end_with(parent: int) -> None:
+    """End this worker when its parent is gone: killed outright it cannot say so, and the workers hold each other's pipes
+    open, so that none of them would ever see an end."""
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(WATCH_SECONDS)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
+
+
 def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, ahead: int = 4) -> Iterator[R]:
     """Results of `function` over `items`, in order, at most `ahead` items per worker under way.
 
@@ -36,7 +52,7 @@ def ordered_map(function: Callable[[T], R], items: Iterable[T], workers: int, ah
         return
     source = iter(items)
     context = multiprocessing.get_context("spawn")  # fork is unsafe beside the threads of Daft and PyTorch
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with ProcessPoolExecutor(workers, context, initializer=end_with, initargs=(os.getpid(),)) as pool:
         pending: deque[Future[R]] = deque(pool.submit(function, item) for item in islice(source, workers * ahead))
         while pending:
             yield pending.popleft().result()
