@@ -30,8 +30,8 @@ def cpu_quota() -> int:
 
 
 def end_with(parent: int) -> None:
-    """End this worker when its parent is gone: killed outright it cannot say so, and the workers hold each other's pipes
-    open, so that none of them would ever see an end."""
+    """End this worker when its parent is gone: killed outright it cannot say so, and the workers hold each other's
+    pipes open, so that none of them would ever see an end."""
 
     def watch() -> None:
         while os.getppid() == parent:
