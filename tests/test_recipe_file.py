@@ -132,3 +132,15 @@ def test_hostile_and_late_faults_end_before_anything_runs(tmp_path, before, afte
     with pytest.raises(UserError) as caught:
         read_recipe(path)
     assert complaint in str(caught.value)
+
+
+def test_a_mistake_on_the_command_line_names_the_flag_and_not_the_file():
+    file = read_recipe(MINI)
+    for flag, said in (
+        ("evaluate.tasks=[drill,humanevel]", "evaluate.tasks.1: should be"),
+        ("model.heads=3", "model: hidden must be a multiple of heads"),
+        ("models.A.warmup_steps=4000", "models.A: warmup_steps (4000) is more than steps (400)"),
+    ):
+        with pytest.raises(UserError) as refused:
+            file.resolve(None, [flag])
+        assert str(refused.value).startswith(f"--set {flag}: {said}")

@@ -166,8 +166,8 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _warmup_ends(self) -> "TrainConfig":
-        if self.warmup_steps >= self.steps:
-            raise ValueError(f"warmup_steps ({self.warmup_steps}) must be below steps ({self.steps})")
+        if self.warmup_steps > self.steps:
+            raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than steps ({self.steps})")
         return self
 
 
