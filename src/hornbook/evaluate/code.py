@@ -111,12 +111,7 @@ def grade_completions(
     allowed = time_references(problems, limits, workers, backend)
     programs = ((p, c.prompt + c.text + "\n") for p, c in zip(problems, completions, strict=True))
     for verdict in grade_programs(programs, allowed, limits, workers, backend):
-        yield Outcome(verdict.id, 0, verdict.outcome, verdict.detail, protocol_of(verdict))
-
-
-def protocol_of(verdict: Verdict) -> str:
-    """How the program was judged, as a row says it."""
-    return "objects" if verdict.objects else "values"
+        yield Outcome(verdict.id, 0, verdict.outcome, verdict.detail, verdict.protocol)
 
 
 def score_outcomes(outcomes: Iterable[Outcome]) -> dict[str, Any]:

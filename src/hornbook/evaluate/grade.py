@@ -8,7 +8,7 @@ from typing import Any
 
 from hornbook import testsets
 from hornbook.errors import UserError
-from hornbook.evaluate.code import grade_programs, protocol_of, time_references
+from hornbook.evaluate.code import grade_programs, time_references
 from hornbook.evaluate.samples import Sample, read_samples
 from hornbook.evaluate.stats import pass_at_k, wilson_interval
 from hornbook.records import GradedSample, Problem
@@ -116,7 +116,7 @@ def grade_samples(
                     verdict.detail,
                     verdict.cpu_seconds,
                     verdict.memory_mb,
-                    protocol_of(verdict),
+                    verdict.protocol,
                     backend.name,
                 )
             )

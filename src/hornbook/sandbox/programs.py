@@ -71,6 +71,11 @@ class Verdict:
     memory_mb: float = 0.0
     objects: bool = False  # judged with objects of the program's own
 
+    @property
+    def protocol(self) -> str:
+        """How the program was judged, as a row says it."""
+        return "objects" if self.objects else "values"
+
 
 def makes_objects(program: str) -> bool:
     """Whether a program defines classes or gives its functions attributes, of which its tests may speak."""

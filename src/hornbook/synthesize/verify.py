@@ -55,8 +55,7 @@ def verify_exercises(config: VerifyStep, inputs: Inputs, work: Workspace) -> Res
         for exercise, verdict in zip(read_rows(path, Exercise), verdicts, strict=True):
             outcomes[verdict.outcome] += 1
             cpu_seconds += verdict.cpu_seconds
-            protocol = "objects" if verdict.objects else "values"
-            judged.write(Outcome(exercise.id, 0, verdict.outcome, verdict.detail, protocol))
+            judged.write(Outcome(exercise.id, 0, verdict.outcome, verdict.detail, verdict.protocol))
             if verdict.outcome == "passed":
                 kept.write(exercise)
             elif verdict.outcome != "error":
