@@ -2,24 +2,26 @@
 PYTHON ?= python3
 VENV ?= .venv
 WORK ?= work
+TEST_VENV ?= .venv-test
 INSTALLED = $(VENV)/.installed
+TEST_INSTALLED = $(TEST_VENV)/.installed
 
 .PHONY: demo test check format bench clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/hornbook run recipes/mini.yaml --work $(WORK)
 
-test: $(INSTALLED)
-	$(VENV)/bin/pytest
+test: $(TEST_INSTALLED)
+	$(TEST_VENV)/bin/pytest
 
-check: $(INSTALLED)
-	$(VENV)/bin/ruff format --check .
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/mypy
+check: $(TEST_INSTALLED)
+	$(TEST_VENV)/bin/ruff format --check .
+	$(TEST_VENV)/bin/ruff check .
+	$(TEST_VENV)/bin/mypy
 
-format: $(INSTALLED)
-	$(VENV)/bin/ruff format .
-	$(VENV)/bin/ruff check --fix .
+format: $(TEST_INSTALLED)
+	$(TEST_VENV)/bin/ruff format .
+	$(TEST_VENV)/bin/ruff check --fix .
 
 # Beside our peers, which have no place in the environment that is the demo's corpus.
 bench: $(VENV)-bench/.installed
@@ -31,12 +33,21 @@ $(VENV)-bench/.installed: pyproject.toml constraints.txt
 	$(VENV)-bench/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[all,bench]'
 	@touch $@
 
-# One environment for all: the demo's corpus is what is installed in it, so it must not change between two runs.
+# The demo's corpus is what is installed in its environment, so this one holds what hornbook needs and nothing else: a
+# tool added for tests must not change the demo's scores.
 $(INSTALLED): pyproject.toml constraints.txt
+	$(call install,$(VENV),all)
+
+$(TEST_INSTALLED): pyproject.toml constraints.txt
+	$(call install,$(TEST_VENV),all$(comma)test$(comma)check)
+
+comma = ,
+define install
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "hornbook needs Python 3.11 or newer; give one: make PYTHON=python3.12 $(MAKECMDGOALS)"; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-	$(VENV)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[all,test,check]'
-	@touch $@
+	$(PYTHON) -m venv $(1)
+	$(1)/bin/python -m pip install --quiet --constraint constraints.txt --editable '.[$(2)]'
+	@touch $(1)/.installed
+endef
 
 clean:
-	rm -rf $(VENV) $(VENV)-bench $(WORK)
+	rm -rf $(VENV) $(TEST_VENV) $(VENV)-bench $(WORK)

@@ -38,7 +38,10 @@ def test_help_is_quick_and_loads_nothing_heavy():
         (["run", "missing.yaml"], "missing.yaml: cannot be read (No such file or directory)"),
         (["run", MINI, "--set", "filter.keep=0.2"], "the recipe has no field `filter.keep`"),
         (["run", MINI, "--arm", "seed-9"], "has no arm `seed-9`"),
-        (["plan", MINI, "--set", "annotate.teacher=gpt"], "`gpt`"),
+        (
+            ["plan", MINI, "--set", "annotate.teacher=gpt"],
+            'a mapping of model (openai:MODEL), temperature, top_p and max_tokens, not "gpt"',
+        ),
         (["run", MINI, "--until", "nowhere"], "--until nowhere: no step of that name"),
         (["peek", "nothing"], "nothing: no such table"),
         (["results", "."], "no run here"),

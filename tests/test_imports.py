@@ -27,7 +27,10 @@ ORDER = [
     "report",
     "pipeline",
     "doctor",
+    "on_files",
+    "why_miss",
     "terminal",
+    "stage_commands",
     "cli",
 ]
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py")

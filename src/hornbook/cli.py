@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from hornbook.errors import UserError
+from hornbook.errors import Paused, UserError
+from hornbook.stage_commands import add_to as add_stage_commands
 
 if TYPE_CHECKING:
     from hornbook.pipeline import Run
@@ -46,6 +47,8 @@ def main() -> None:
     except UserError as error:
         print(f"hornbook: {' '.join(str(error).splitlines())}", file=sys.stderr)
         sys.exit(1)
+    except Paused as pause:
+        print(f"hornbook: {pause}")
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader has left; nothing is lost
         sys.exit(1)
@@ -71,6 +74,12 @@ def run(
     set_: Overrides = None,
     arm: ArmName = None,
     until: Annotated[str | None, typer.Option("--until", help="Stop after this step.")] = None,
+    max_usd: Annotated[float | None, typer.Option("--max-usd", min=0, help="Never spend more than this on it.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Go on after a teacher's first replies without asking.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Answer for teachers from the journal alone.")] = False,
+    batch_file: Annotated[
+        Path | None, typer.Option("--batch-file", help="Write a teacher's requests there, as a batch, and stop.")
+    ] = None,
     unsafe_execution: UnsafeExecution = False,
 ) -> None:
     """Carry out a recipe, from raw corpus to report. What is done already is not done again."""
@@ -82,12 +91,20 @@ def run(
     from hornbook.terminal import StepLines, show_scores
 
     started = time.monotonic()
-    overrides = [*(set_ or []), *(["machine.unsafe_execution=true"] if unsafe_execution else [])]
+    options = {
+        "machine.unsafe_execution": unsafe_execution or None,
+        "machine.teacher.max_usd": max_usd,
+        "machine.teacher.preview": "go on" if yes else None,
+        "machine.teacher.offline": offline or None,
+        "machine.teacher.batch_file": None if batch_file is None else str(batch_file),
+    }
+    given = [f"{field}={json.dumps(value)}" for field, value in options.items() if value is not None]
+    overrides = [*(set_ or []), *given]
     planned = _build(recipe, arm, overrides, work)
     _warn_of(planned.recipe.machine.unsafe_execution)
     targets = planned.until(until) if until else list(planned.steps)
     lines = StepLines(planned.steps)
-    run_steps(work, targets, planned.recipe.machine, Terminal(), lines.tell)
+    run_steps(work, planned.name, targets, planned.recipe.machine, Terminal(), lines.tell)
     if until:
         print(f"stopped after {until}, as asked; {lines.summary(time.monotonic() - started)}")
         return
@@ -131,6 +148,21 @@ def status(
         print(json.dumps(states, indent=1))
         return
     show_status(states)
+
+
+@app.command("why-miss")
+def why_miss(
+    recipe: RecipePath,
+    work: WorkDirectory = WORK,
+    set_: Overrides = None,
+    arm: ArmName = None,
+    step: Annotated[str | None, typer.Option("--step", help="Only this step, such as annotate.")] = None,
+) -> None:
+    """Say why a run would ask a teacher again: what differs from the replies in the journal. Sends nothing."""
+    from hornbook.why_miss import explain
+
+    for name, told in explain(_build(recipe, arm, set_, work), work, step):
+        print(f"{name}: {told}")
 
 
 @app.command()
@@ -297,13 +329,10 @@ def grade(
 
 
 def _warn_of(unsafe_execution: bool) -> None:
-    """Say what --unsafe-execution means, every time."""
+    from hornbook.terminal import warn_of_unsafe_execution
+
     if unsafe_execution:
-        print(
-            "hornbook: WARNING: --unsafe-execution: what a model wrote now runs on this machine as you, with your "
-            "files and your network; every result of this run says so",
-            file=sys.stderr,
-        )
+        warn_of_unsafe_execution()
 
 
 @app.command()
@@ -321,6 +350,8 @@ def doctor(as_json: AsJson = False) -> None:
     if any(finding["state"] == "broken" for finding in findings):
         raise typer.Exit(1)
 
+
+add_stage_commands(app)
 
 if __name__ == "__main__":
     main()

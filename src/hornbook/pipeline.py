@@ -7,6 +7,7 @@ drawn.
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 
 from hornbook import testsets
@@ -14,27 +15,34 @@ from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
 from hornbook.prompts.load import prompt_id
 from hornbook.recipe import (
+    BUILTIN,
     AnnotateStep,
     ClassifyStep,
     CorpusStep,
     DecontaminateStep,
     DedupStep,
+    DiversityStep,
     EvaluateStep,
+    ExamplesStep,
     ExercisesStep,
     FilterStep,
+    IndependentTestsStep,
     PackStep,
     Recipe,
     ScoreStep,
+    TeacherConfig,
     TextbooksStep,
     TokenizerStep,
+    TopicsStep,
     TrainStep,
     VerifyStep,
 )
 from hornbook.recipe_file import RecipeFile, to_yaml
+from hornbook.records import content_id
 from hornbook.run.engine import in_order
 from hornbook.run.fingerprint import directory_name
 from hornbook.run.step import Step
-from hornbook.teacher.load import load_teacher
+from hornbook.teacher.request import prompt_of_section
 
 RUNS = "runs"  # below the work directory: one folder a run, with its record, its resolved recipe and its report
 
@@ -62,14 +70,9 @@ class Run:
 def build_run(recipe_file: RecipeFile, arm: str | None, overrides: Iterable[str], work: Path) -> Run:
     """The run of a recipe file: its fields checked, its sources fingerprinted, its steps wired.
 
-    Raises UserError for a bad recipe, a source that does not exist or holds nothing, and a teacher that is none.
+    Raises UserError for a bad recipe and for a source that does not exist or holds nothing.
     """
     recipe = recipe_file.resolve(arm, list(overrides))
-    for section in ("annotate", "textbooks", "exercises"):
-        try:
-            load_teacher(getattr(recipe, section).teacher)
-        except UserError as error:
-            raise UserError(f"{recipe_file.path}: {section}.teacher: {error}") from error
     name = f"{recipe.name}.{arm}" if arm else recipe.name
     return Run(name, arm, recipe, tuple(in_order(wire(recipe, work))))
 
@@ -108,7 +111,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
             model=recipe.model, train=unlabelled, sequence_length=recipe.pack.sequence_length, seed=recipe.seed
         )
         trained[name] = Step(f"train.{name}", "hornbook.train.loop:train_model", 1, config, inputs, resumable=True)
-    return [
+    evaluated = [
         Step(
             f"eval.{name}",
             "hornbook.evaluate.evaluate:evaluate_model",
@@ -118,6 +121,21 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
             content=_testsets_content(["humaneval", "mbpp", "drill"]),
         )
         for name in recipe.models
+    ]
+    return [*_diversity(recipe, corpus), *evaluated]
+
+
+def _diversity(recipe: Recipe, corpus: Step) -> list[Step]:
+    """How diverse each synthetic set is as it was written, beside the real corpus."""
+    return [
+        Step(
+            f"diversity.{name}",
+            "hornbook.synthesize.diversity:measure_diversity",
+            1,
+            DiversityStep(seed=recipe.seed),
+            {"corpus": corpus, "set": written},
+        )
+        for name, written in (("textbooks", _textbooks(recipe, corpus)), ("exercises", _exercises(recipe)))
     ]
 
 
@@ -134,10 +152,10 @@ def _training_sets(recipe: Recipe, work: Path) -> dict[str, Step]:
     ratings = Step(
         "annotate",
         "hornbook.curate.annotate:annotate_documents",
-        1,
+        2,
         AnnotateStep(annotate=recipe.annotate, seed=seed),
         {"corpus": corpus},
-        content={"prompt": prompt_id("rate")},
+        content=_sent(recipe.annotate.teacher, "rate"),
         failure_limit=recipe.annotate.failure_limit,
     )
     classifier = Step(
@@ -161,34 +179,100 @@ def _training_sets(recipe: Recipe, work: Path) -> dict[str, Step]:
         FilterStep(filter=recipe.filter, seed=seed),
         {"scored": scored, "classifier": classifier},
     )
-    textbooks = Step(
-        "textbooks",
-        "hornbook.synthesize.textbooks:write_textbooks",
-        1,
-        TextbooksStep(textbooks=recipe.textbooks, seed=seed),
-        content={"prompt": prompt_id("textbook")},
-    )
-    exercises = Step(
-        "exercises",
-        "hornbook.synthesize.exercises:write_exercises",
-        1,
-        ExercisesStep(exercises=recipe.exercises, seed=seed),
-        content={"prompt": prompt_id("exercise")},
-    )
-    verified = Step(
-        "verify",
-        "hornbook.synthesize.verify:verify_exercises",
-        3,
-        VerifyStep(verify=recipe.verify, teacher=recipe.exercises.teacher),
-        {"exercises": exercises},
-        failure_limit=recipe.verify.failure_limit,
-    )
+    textbooks = _textbooks(recipe, corpus)
+    exercises = _exercises(recipe)
     return {
         "corpus": corpus,
         "raw": _clean(recipe, "raw", corpus),
         "filtered": _clean(recipe, "filtered", _distinct(recipe, "filtered", filtered)),
         "textbooks": _clean(recipe, "textbooks", _distinct(recipe, "textbooks", textbooks)),
-        "exercises": _clean(recipe, "exercises", _distinct(recipe, "exercises", verified)),
+        "exercises": _clean(recipe, "exercises", _distinct(recipe, "exercises", exercises)),
+    }
+
+
+def _topics(recipe: Recipe) -> dict[str, Step]:
+    """The step that grows a tree of topics, as an input, where the recipe asks for one."""
+    if recipe.topics is None:
+        return {}
+    grown = Step(
+        "topics",
+        "hornbook.synthesize.topic_tree:grow_topics",
+        1,
+        TopicsStep(topics=recipe.topics, seed=recipe.seed),
+        content={**_sent(recipe.topics.teacher, "topics"), **_data("taxonomy")},
+        failure_limit=recipe.topics.failure_limit,
+    )
+    return {"topics": grown}
+
+
+def _textbooks(recipe: Recipe, corpus: Step) -> Step:
+    """The sections, with examples that run."""
+    asked = recipe.textbooks
+    inputs = _topics(recipe) if asked.about == "general" else {}
+    if asked.extracts is not None:
+        inputs["extracts"] = corpus
+    prompt = prompt_of_section(asked.about, asked.extracts is not None)
+    own = "taxonomy" if asked.about == "general" else "curriculum"
+    written = Step(
+        "textbooks",
+        "hornbook.synthesize.textbooks:write_textbooks",
+        2,
+        TextbooksStep(textbooks=asked, seed=recipe.seed),
+        inputs,
+        content=_sent(asked.teacher, prompt, "words", own),
+        failure_limit=asked.failure_limit,
+    )
+    return Step(
+        "examples",
+        "hornbook.synthesize.examples:run_examples",
+        1,
+        ExamplesStep(verify=recipe.verify),
+        {"documents": written},
+        failure_limit=recipe.verify.failure_limit,
+    )
+
+
+def _exercises(recipe: Recipe) -> Step:
+    """The exercises whose solutions pass their tests."""
+    asked = recipe.exercises
+    exercises = Step(
+        "exercises",
+        "hornbook.synthesize.exercises:write_exercises",
+        2,
+        ExercisesStep(exercises=asked, seed=recipe.seed),
+        content=_sent(asked.teacher, "exercise", "words", "curriculum"),
+        failure_limit=asked.failure_limit,
+    )
+    inputs = {"exercises": exercises}
+    if asked.test_sets > 1:
+        inputs["independent_tests"] = Step(
+            "independent_tests",
+            "hornbook.synthesize.independent_tests:write_independent_tests",
+            1,
+            IndependentTestsStep(exercises=asked, seed=recipe.seed),
+            {"exercises": exercises},
+            content=_sent(asked.teacher, "tests"),
+            failure_limit=asked.failure_limit,
+        )
+    return Step(
+        "verify",
+        "hornbook.synthesize.verify:verify_exercises",
+        4,
+        VerifyStep(verify=recipe.verify, trusted=asked.teacher == BUILTIN),
+        inputs,
+        failure_limit=recipe.verify.failure_limit,
+    )
+
+
+def _sent(teacher: TeacherConfig, prompt: str, *data: str) -> dict[str, str]:
+    """What a language model is sent: the prompt, and the lists its fields are drawn from. The built-in one is sent
+    nothing."""
+    return {} if teacher == BUILTIN else {"prompt": prompt_id(prompt), **_data(*data)}
+
+
+def _data(*names: str) -> dict[str, str]:
+    return {
+        name: content_id((files("hornbook") / "data" / f"{name}.yaml").read_text(encoding="utf-8")) for name in names
     }
 
 

@@ -6,11 +6,13 @@ step is.
 """
 
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
 
 Share = Annotated[float, Field(gt=0, le=1)]
 Positive = Annotated[int, Field(gt=0, lt=2**62)]
+FailureLimit = Annotated[float, Field(ge=0, le=1)]  # the largest share of rows that may fail
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Testset = Literal["humaneval", "mbpp", "drill"]
 Task = Literal["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]
@@ -49,12 +51,43 @@ class CorpusConfig(Section):
     held_out_share: Share  # of the sampled documents, never trained on
 
 
+BUILTIN: Literal["builtin"] = "builtin"  # the teacher that needs no model, no key and no network
+
+
+class LanguageModel(Section):
+    """A teacher behind an OpenAI-compatible endpoint, and how its replies are drawn. Null: the server's own choice."""
+
+    model: Annotated[str, Field(pattern=r"^openai:\S+$")]  # `openai:` and the name the endpoint knows it by
+    temperature: Annotated[float, Field(ge=0, le=2)] | None
+    top_p: Annotated[float, Field(gt=0, le=1)] | None
+    max_tokens: Positive  # of a reply, thinking included
+
+
+def _named(value: str) -> str:
+    if value != BUILTIN:
+        raise ValueError(
+            "a teacher is `builtin`, or a mapping of model (openai:MODEL), temperature, top_p and max_tokens"
+        )
+    return value
+
+
+def _kind_of_teacher(value: object) -> str:
+    return "by name" if isinstance(value, str) else "language model"
+
+
+TeacherConfig = Annotated[
+    Annotated[Literal["builtin"], BeforeValidator(_named), Tag("by name")]
+    | Annotated[LanguageModel, Tag("language model")],
+    Discriminator(_kind_of_teacher),
+]
+
+
 class AnnotateConfig(Section):
     """A teacher's ratings of a sample drawn evenly over sources (phi-1, section 2.1)."""
 
-    teacher: str
+    teacher: TeacherConfig
     sample: Positive
-    failure_limit: Annotated[float, Field(ge=0, le=1)]
+    failure_limit: FailureLimit
 
 
 class ClassifyConfig(Section):
@@ -87,26 +120,62 @@ class DecontaminateConfig(Section):
     ngram_words: Positive
 
 
+class TopicsConfig(Section):
+    """A tree of topics that grows from the seed taxonomy, level by level."""
+
+    teacher: TeacherConfig
+    count: Positive  # of topics, the seeds among them
+    failure_limit: FailureLimit
+
+
+class ExtractsConfig(Section):
+    """Sections start from an extract of a document of the corpus (phi-1.5's way to diversity) and must not copy it."""
+
+    max_overlap: Annotated[float, Field(ge=0, le=1)]  # of a section's 8-word phrases that may stand in its extract
+
+
 class TextbooksConfig(Section):
     """Synthetic textbook sections (phi-1, section 2.2)."""
 
-    teacher: str
+    teacher: TeacherConfig
+    about: Literal["code", "general"]  # general knowledge: phi-1.5
+    extracts: ExtractsConfig | None  # null: sections start from their topic alone
     count: Positive
+    failure_limit: FailureLimit
+
+    @model_validator(mode="after")
+    def _builtin_writes_code(self) -> "TextbooksConfig":
+        if self.teacher == BUILTIN and (self.about != "code" or self.extracts is not None):
+            raise ValueError(
+                "the built-in teacher writes about Python alone, from its own topics: name a model for more"
+            )
+        return self
 
 
 class ExercisesConfig(Section):
     """Synthetic exercises (phi-1, section 2.2)."""
 
-    teacher: str
+    teacher: TeacherConfig
     count: Positive
+    test_sets: Annotated[int, Field(ge=1, le=9)]  # 1: the exercise's own; more: written without sight of the solution
+    failure_limit: FailureLimit
+
+    @model_validator(mode="after")
+    def _builtin_has_one_set(self) -> "ExercisesConfig":
+        if self.teacher == BUILTIN and self.test_sets > 1:
+            raise ValueError(
+                "the built-in teacher's tests are results of its own solutions: only a model can write others"
+            )
+        return self
 
 
 class VerifyConfig(Section):
-    """Limits under which an exercise's solution must pass its own tests."""
+    """Limits under which an exercise's solution must pass its tests, and a section's examples must run."""
 
     cpu_seconds: Annotated[float, Field(gt=0)]
     memory_mb: Positive
-    failure_limit: Annotated[float, Field(ge=0, le=1)]  # share of errors of ours, not of wrong solutions
+    failure_limit: FailureLimit  # errors of ours, not wrong solutions
+    failing_sections: Literal["drop", "mark"]  # textbook sections whose code does not run
 
 
 class TokenizerConfig(Section):
@@ -181,6 +250,62 @@ class EvaluateConfig(Section):
     memory_mb: Positive
 
 
+class TokenPrice(Section):
+    """What an endpoint asks for tokens, in US dollars a million."""
+
+    input_usd: Annotated[float, Field(ge=0)]
+    output_usd: Annotated[float, Field(ge=0)]
+    batch_share: Share = 0.5  # of that for a request in a batch file: half at the providers that offer it
+
+
+class HourPrice(Section):
+    """What an endpoint of one's own costs, in US dollars an hour, all its GPUs together."""
+
+    hour_usd: Annotated[float, Field(ge=0)]
+
+
+def _kind_of_price(value: object) -> str:
+    has_hour = "hour_usd" in value if isinstance(value, dict) else isinstance(value, HourPrice)
+    return "by hour" if has_hour else "by token"
+
+
+Price = Annotated[
+    Annotated[TokenPrice, Tag("by token")] | Annotated[HourPrice, Tag("by hour")], Discriminator(_kind_of_price)
+]
+
+
+class EndpointsConfig(Section):
+    """How an LLM teacher is reached and what it may cost. Changing any of it asks nothing again."""
+
+    base_urls: tuple[
+        str, ...
+    ] = ()  # of OpenAI-compatible servers, such as http://localhost:8000/v1; none: OpenAI's own
+    key_variable: Annotated[str, Field(pattern=r"^[A-Z][A-Z0-9_]*$")] = "OPENAI_API_KEY"  # where the key stands
+    concurrency: Annotated[int, Field(ge=1, le=4096)] = 64  # requests under way at most, all endpoints together
+    deadline_seconds: Annotated[float, Field(gt=0)] = 300.0  # of one attempt
+    attempts: Annotated[int, Field(ge=1, le=100)] = 6  # of one request, waiting for a rate limit not counted
+    structured_output: Literal["auto", "off"] = "auto"  # ask the server to hold replies to a JSON schema
+    prices: dict[str, Price] = Field(default_factory=dict)  # by model, without `openai:`
+    max_usd: Annotated[float, Field(ge=0)] | None = None  # a hard cap on what one run may cost, all its steps together
+    preview: Literal["ask", "go on"] = "ask"  # after the first replies to a new prompt
+    offline: bool = False  # answer from the journal alone
+    batch_file: str | None = None  # write the requests there in the providers' batch format instead of sending them
+
+    @field_validator("base_urls")
+    @classmethod
+    def _plain(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        for url in urls:
+            parts = urlsplit(url)
+            if parts.scheme not in ("http", "https") or not parts.hostname:
+                raise ValueError("an endpoint is a URL such as http://localhost:8000/v1")
+            if parts.username or parts.password or parts.query or parts.fragment:
+                # Not shown: what stands there is likely a key.
+                raise ValueError(
+                    "the URL of an endpoint holds no user, password or query; keys come from the environment"
+                )
+        return urls
+
+
 class MachineConfig(Section):
     """What the machine is. Never part of a step's identity; recorded in its manifest."""
 
@@ -189,6 +314,7 @@ class MachineConfig(Section):
     precision: Literal["auto", "float32", "bfloat16"] = "auto"
     compile: Literal["auto", "on", "off"] = "auto"
     micro_batch: Positive | None = None  # sequences; None: the effective batch
+    teacher: EndpointsConfig = EndpointsConfig()
     unsafe_execution: bool = False  # run what models write without isolation, as you, with your files and network
 
 
@@ -204,6 +330,7 @@ class Recipe(Section):
     filter: FilterConfig
     dedup: DedupConfig
     decontaminate: DecontaminateConfig
+    topics: TopicsConfig | None = None  # left out: the topics that come with hornbook
     textbooks: TextbooksConfig
     exercises: ExercisesConfig
     verify: VerifyConfig
@@ -265,6 +392,13 @@ class DecontaminateStep(Section):
     decontaminate: DecontaminateConfig
 
 
+class TopicsStep(Section):
+    """Config of the step `topics`."""
+
+    topics: TopicsConfig
+    seed: int
+
+
 class TextbooksStep(Section):
     """Config of the step `textbooks`."""
 
@@ -279,11 +413,30 @@ class ExercisesStep(Section):
     seed: int
 
 
+class IndependentTestsStep(Section):
+    """Config of the step `independent_tests`."""
+
+    exercises: ExercisesConfig
+    seed: int
+
+
 class VerifyStep(Section):
-    """Config of the step `verify`. Tests by the built-in teacher are trusted, a model's are not."""
+    """Config of the step `verify`."""
 
     verify: VerifyConfig
-    teacher: str
+    trusted: bool  # the tests are results of the built-in teacher's references, and no model's code
+
+
+class ExamplesStep(Section):
+    """Config of the step `examples`."""
+
+    verify: VerifyConfig
+
+
+class DiversityStep(Section):
+    """Config of the steps `diversity.*`; the seed draws the samples."""
+
+    seed: int
 
 
 class TokenizerStep(Section):

@@ -34,6 +34,7 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
+UNION_TAGS = ("installed", "files", "by name", "language model", "by token", "by hour", "[key]")  # in pydantic's places
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of an arm: it names a directory
 
 
@@ -161,8 +162,8 @@ def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None
     *parents, last = _location(field)
     target: Any = fields
     for depth, part in enumerate(parents):
-        if part == "machine" and depth == 0:
-            target = target.setdefault("machine", {})
+        if parents[0] == "machine" and isinstance(target, dict):  # all of it may be left out
+            target = target.setdefault(part, {})
             continue
         try:
             target = target[part]
@@ -203,7 +204,7 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
     except ValidationError as error:
         # An unknown field is often the misspelt name of a missing one: it says more.
         errors = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-        location = tuple(part for part in errors[0]["loc"] if part not in ("installed", "files", "[key]"))
+        location = tuple(part for part in errors[0]["loc"] if part not in UNION_TAGS)
         more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
         origin = _origin(origins, location, path)
         raise UserError(f"{origin}: {_dotted(location)}: {_complaint(errors[0], location)}{more}") from error

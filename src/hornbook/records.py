@@ -48,6 +48,42 @@ class Dropped:
 
 
 @dataclass(frozen=True, slots=True)
+class Failed:
+    """A row for which a teacher gave nothing of use: an error, never a judgement."""
+
+    id: str  # of the row; of the request where there is no row yet
+    step: str
+    reason: str  # a fixed word: no reply, rejected, refused, cut off, empty, unparsed, wrong schema, …
+    detail: str
+    raw: str  # the reply as it came
+    request: str  # id of the request
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A node of a tree of topics."""
+
+    id: str  # content_id of the path
+    title: str
+    path: str  # titles from the root to this node, joined by ` > `
+    level: int  # 0: a root
+    origin: str  # `seed`, or the teacher that proposed it
+    request: str  # id of the request; empty for a seed
+
+
+@dataclass(frozen=True, slots=True)
+class TestSet:
+    """Tests for an exercise written without sight of its solution."""
+
+    id: str  # of the exercise
+    number: int  # 1 for the first set beside the exercise's own
+    tests: tuple[str, ...]
+    request: str
+
+    __test__ = False  # the name is ours, not pytest's
+
+
+@dataclass(frozen=True, slots=True)
 class Rating:
     """A teacher's rating of one document (phi-1, section 2.1)."""
 
@@ -55,7 +91,20 @@ class Rating:
     score: float  # 0 to 5
     rationale: str
     teacher: str
-    request: str  # content_id of the rendered request
+    request: str  # id of the request
+
+
+@dataclass(frozen=True, slots=True)
+class PlacedRating:
+    """A rating of a document in a user's own files."""
+
+    path: str
+    line: int  # of a JSONL file or row of a Parquet file, from 1; 0 where the file is one document
+    id: str
+    score: float
+    rationale: str
+    teacher: str
+    request: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +117,7 @@ class Exercise:
     prompt: str  # imports, signature and docstring; ends in a newline
     solution: str  # the indented body; prompt + solution is a runnable program
     tests: tuple[str, ...]  # assert statements; never trained on
-    request: str  # content_id of the rendered request
+    request: str  # id of the request
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,7 @@
 """What the command line shows: tables on a terminal, plain lines elsewhere."""
 
 import json
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -130,6 +131,56 @@ def show_grades(summary: Mapping[str, Any], out: Path) -> None:
         console.print(f"{summary['repeated']} samples repeat an earlier one word for word; each was counted")
     rate = f"timeouts: {summary['timeout_rate']:.2%}, each tried twice"
     console.print(f"isolation: {escape(summary['isolation'])}; {rate}\noutcomes: {escape(str(out))}", highlight=False)
+
+
+def show_stage(summary: Mapping[str, Any], out: Path) -> None:
+    """What a stage made on a user's files: rows, what agrees and what does not, and what it cost."""
+    console, facts = _console(), summary["facts"]
+    console.print(f"{escape(str(out))}: {escape(_counted(summary['counts']))}")
+    if "teacher" in facts:
+        console.print(f"teacher: {escape(str(facts['teacher']))}")
+    if facts.get("failures"):
+        console.print(
+            "[yellow]failed: " + ", ".join(f"{n:,} {why}" for why, n in facts["failures"].items()) + "[/yellow]"
+        )
+    if facts.get("disagreement_rate") is not None:
+        console.print(
+            f"solution and tests disagree in {facts['disagreement_rate']:.1%} of {facts['sets_of_tests']:,} sets"
+        )
+    if "backend" in facts:
+        console.print(f"isolation: {escape(facts['backend'])}")
+    ledger = summary["timing"].get("ledger")
+    if ledger:
+        console.print(
+            f"ledger: {ledger['requests_sent']:,} requests sent ({ledger['lost']:,} lost, {ledger['refused']:,} "
+            f"refused), {ledger['from_journal']:,} replies from the journal, {ledger['prompt_tokens']:,} tokens in, "
+            f"{ledger['completion_tokens']:,} out, ${ledger['usd']:,.4f}"
+        )
+
+
+def show_diversity(found: Mapping[str, Any]) -> None:
+    """The measures of a set beside those of a corpus, and how they change with its size."""
+    table = Table(title="Diversity", title_justify="left")
+    for column in ("measure", "the set", "real texts"):
+        table.add_column(column, justify="left" if column == "measure" else "right")
+    for name, value in found["set"].items():
+        table.add_row(name.replace("_", " "), _measured(value), _measured(found["corpus"].get(name)))
+    _console().print(table)
+
+
+def _measured(value: Any) -> str:
+    if value is None:
+        return "–"
+    return f"{value:,.4f}" if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else str(value)
+
+
+def warn_of_unsafe_execution() -> None:
+    """Say what --unsafe-execution means, every time."""
+    print(
+        "hornbook: WARNING: --unsafe-execution: what a model wrote now runs on this machine as you, with your "
+        "files and your network; every result of this run says so",
+        file=sys.stderr,
+    )
 
 
 def show_plan(planned: Sequence[Intent]) -> None:

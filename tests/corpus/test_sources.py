@@ -39,7 +39,7 @@ def corpus_of(*paths, sample_bytes=LARGE, max_document_bytes=10_000, held_out_sh
 
 def run(config, folder):
     folder.mkdir(parents=True, exist_ok=True)
-    result = read_corpus(config, {}, Workspace(folder, MachineConfig(), Silent()))
+    result = read_corpus(config, {}, Workspace(folder, MachineConfig(), Silent(), folder, "test"))
     documents = list(read_rows(folder / "documents.parquet", Document))
     held_out = list(read_rows(folder / "held_out.parquet", Document))
     dropped = list(read_rows(folder / "dropped.parquet", Dropped))

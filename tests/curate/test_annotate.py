@@ -8,14 +8,13 @@ import pytest
 from hornbook.curate.annotate import annotate_documents, draw_evenly
 from hornbook.errors import UserError
 from hornbook.recipe import AnnotateConfig, AnnotateStep, MachineConfig
-from hornbook.records import Document, Dropped, Rating, content_id
+from hornbook.records import Document, Failed, Rating, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Result, Workspace
 from hornbook.tables import read_rows, write_rows
 from hornbook.teacher.builtin.rate import rate_document
-from hornbook.teacher.builtin.teacher import BuiltinTeacher
-from hornbook.teacher.load import TEACHERS, load_teacher
-from hornbook.teacher.request import Rated, RateRequest, TeacherError, request_id
+from hornbook.teacher.builtin.teacher import DISPLAY_NAME, BuiltinTeacher
+from hornbook.teacher.request import Answer, Failure, Rated, RateRequest, request_id
 
 
 def corpus_of(directory: Path, sizes: dict[str, int]) -> Path:
@@ -30,10 +29,14 @@ def corpus_of(directory: Path, sizes: dict[str, int]) -> Path:
     return directory
 
 
-def annotate(corpus: Path, out: Path, sample: int, seed: int = 3, workers: int = 1, teacher: str = "builtin") -> Result:
+def annotate(corpus: Path, out: Path, sample: int, workers: int = 1, failure_limit: float = 0.0) -> Result:
     out.mkdir(parents=True)
-    config = AnnotateStep(annotate=AnnotateConfig(teacher=teacher, sample=sample, failure_limit=0.0), seed=seed)
-    return annotate_documents(config, {"corpus": corpus}, Workspace(out, MachineConfig(workers=workers), Silent()))
+    config = AnnotateStep(
+        annotate=AnnotateConfig(teacher="builtin", sample=sample, failure_limit=failure_limit), seed=3
+    )
+    return annotate_documents(
+        config, {"corpus": corpus}, Workspace(out, MachineConfig(workers=workers), Silent(), out, "test")
+    )
 
 
 @pytest.mark.parametrize(
@@ -72,13 +75,13 @@ def test_ratings_are_the_teachers_in_the_order_of_the_corpus(tmp_path: Path) -> 
         document = documents[rating.id]
         assert Rated(rating.score, rating.rationale) == rate_document(document.text)
         assert rating.request == request_id(RateRequest(document.text, document.source))
-        assert rating.teacher == load_teacher("builtin").name
+        assert rating.teacher == DISPLAY_NAME
     assert result.counts is not None
     assert (result.counts.read, result.counts.kept, result.counts.failed) == (20, 20, 0)
     assert sum(column["count"] for column in result.facts["scores"]) == 20
     assert result.facts["sources"] == {"a": 10, "b": 10}
     assert "not an LLM" in result.facts["teacher"]
-    assert list(read_rows(tmp_path / "out" / "failed.parquet", Dropped)) == []
+    assert list(read_rows(tmp_path / "out" / "failed.parquet", Failed)) == []
 
 
 def test_two_workers_write_the_same_bytes_as_one(tmp_path: Path) -> None:
@@ -89,32 +92,49 @@ def test_two_workers_write_the_same_bytes_as_one(tmp_path: Path) -> None:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
 
 
-def test_a_teacher_that_is_none_ends_before_the_corpus_is_opened(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="nobody"):
-        annotate(tmp_path / "no corpus", tmp_path / "out", sample=5, teacher="nobody")
-
-
 class Mumbler(BuiltinTeacher):
-    """Says nothing of use about one source, and leaves the scale for another."""
+    """Says nothing of use about one source."""
 
-    def rate(self, request: RateRequest) -> Rated:
-        if request.source == "silent":
-            raise TeacherError("no JSON in the reply")
-        return Rated(7.0 if request.source == "loud" else 2.0, "fine")
+    def answers(self, requests):  # type: ignore[no-untyped-def]
+        for request in requests:
+            asked = request_id(request)
+            if request.source == "silent":
+                yield Answer(asked, None, Failure("unparsed", "no JSON object in the reply", "Well, well."))
+            else:
+                yield Answer(asked, Rated(2.0, "fine"))
 
 
 def test_replies_of_no_use_are_failed_and_never_low_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(TEACHERS, "mumbler", Mumbler)
-    corpus = corpus_of(tmp_path / "corpus", {"silent": 3, "loud": 4, "plain": 5})
-    result = annotate(corpus, tmp_path / "out", sample=12, teacher="mumbler")
+    monkeypatch.setattr("hornbook.curate.annotate.load_teacher", lambda config, work, step: Mumbler(1))
+    corpus = corpus_of(tmp_path / "corpus", {"silent": 3, "plain": 5})
+    result = annotate(corpus, tmp_path / "out", sample=12, failure_limit=0.5)
     assert result.counts is not None
-    assert (result.counts.read, result.counts.kept, result.counts.failed) == (12, 5, 7)
-    failed = Counter((row.reason, row.detail) for row in read_rows(tmp_path / "out" / "failed.parquet", Dropped))
-    assert failed == {
-        ("teacher error", "no JSON in the reply"): 3,
-        ("teacher error", "a score of 7.0, outside of 0 to 5"): 4,
+    assert (result.counts.read, result.counts.kept, result.counts.failed) == (8, 5, 3)
+    failed = list(read_rows(tmp_path / "out" / "failed.parquet", Failed))
+    silent = [row.id for row in read_rows(corpus / "documents.parquet", Document) if row.source == "silent"]
+    assert [row.id for row in failed] == silent
+    assert {(row.reason, row.detail, row.raw) for row in failed} == {
+        ("unparsed", "no JSON object in the reply", "Well, well.")
     }
     assert {rating.score for rating in read_rows(tmp_path / "out" / "ratings.parquet", Rating)} == {2.0}
+
+
+def test_too_many_failures_stop_before_the_rest_is_paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    class Counting(Mumbler):
+        def answers(self, requests):  # type: ignore[no-untyped-def]
+            for request in requests:
+                asked.append(request)
+                yield from super().answers([request])
+
+    monkeypatch.setattr("hornbook.curate.annotate.load_teacher", lambda config, work, step: Counting(1))
+    corpus = corpus_of(tmp_path / "corpus", {"silent": 50})
+    with pytest.raises(
+        UserError, match=r"6 of 50 documents have no rating \(unparsed 6\), more than the limit of 10.0%"
+    ):
+        annotate(corpus, tmp_path / "out", sample=50, failure_limit=0.1)
+    assert len(asked) == 6
 
 
 def test_an_empty_corpus_is_the_users_to_mend(tmp_path: Path) -> None:

@@ -48,14 +48,16 @@ def train(
     config = ClassifyStep(classify=ClassifyConfig(trees=20, held_out_share=held_out_share, threshold=2.5), seed=4)
     inputs = {"corpus": directory / "corpus", "ratings": directory / "ratings"}
     return train_classifier(
-        config, inputs, Workspace(directory / "classifier", MachineConfig(workers=workers), Silent())
+        config,
+        inputs,
+        Workspace(directory / "classifier", MachineConfig(workers=workers), Silent(), directory / "classifier", "test"),
     )
 
 
 def score(directory: Path, workers: int = 1) -> list[ScoredDocument]:
     (directory / "scored").mkdir()
     inputs = {"corpus": directory / "corpus", "classifier": directory / "classifier"}
-    work = Workspace(directory / "scored", MachineConfig(workers=workers), Silent())
+    work = Workspace(directory / "scored", MachineConfig(workers=workers), Silent(), directory / "scored", "test")
     result = score_documents(ScoreStep(), inputs, work)
     rows = list(read_rows(directory / "scored" / "documents.parquet", ScoredDocument))
     assert result.counts is not None
@@ -141,7 +143,7 @@ def test_ratings_of_another_corpus_are_refused(tmp_path: Path, documents: list[D
     config = ClassifyStep(classify=ClassifyConfig(trees=2, held_out_share=0.4, threshold=2.5), seed=4)
     inputs = {"corpus": tmp_path / "good" / "corpus", "ratings": tmp_path / "good" / "ratings"}
     with pytest.raises(UserError, match=r"1 of .* ratings are of documents"):
-        train_classifier(config, inputs, Workspace(tmp_path, MachineConfig(workers=1), Silent()))
+        train_classifier(config, inputs, Workspace(tmp_path, MachineConfig(workers=1), Silent(), tmp_path, "test"))
 
 
 def test_a_classifier_for_other_features_is_refused(

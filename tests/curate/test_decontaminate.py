@@ -69,7 +69,7 @@ def run(folder, rows, row_type, names=("humaneval", "drill"), n=13, workers=1):
     (folder / "out").mkdir(exist_ok=True)
     write_rows(folder / "in" / name, row_type, rows)
     config = DecontaminateStep(decontaminate=DecontaminateConfig(testsets=names, ngram_words=n))
-    work = Workspace(folder / "out", MachineConfig(workers=workers), Silent())
+    work = Workspace(folder / "out", MachineConfig(workers=workers), Silent(), folder / "out", "test")
     result = decontaminate_documents(config, {"documents": folder / "in"}, work)
     kept = list(read_rows(folder / "out" / name, row_type))
     dropped = {row.id: row for row in read_rows(folder / "out" / "dropped.parquet", Dropped)}

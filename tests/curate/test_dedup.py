@@ -26,7 +26,7 @@ def run(config, folder, rows, row_type, workers=None):
     (folder / "in").mkdir(parents=True, exist_ok=True)
     (folder / "out").mkdir(exist_ok=True)
     write_rows(folder / "in" / name, row_type, rows)
-    work = Workspace(folder / "out", MachineConfig(workers=workers), Silent())
+    work = Workspace(folder / "out", MachineConfig(workers=workers), Silent(), folder / "out", "test")
     result = dedup_documents(config, {"documents": folder / "in"}, work)
     kept = list(read_rows(folder / "out" / name, row_type))
     dropped = list(read_rows(folder / "out" / "dropped.parquet", Dropped))

@@ -23,7 +23,7 @@ from hornbook.teacher.builtin.rate import rate_document
 
 def work(directory: Path) -> Workspace:
     directory.mkdir(parents=True, exist_ok=True)
-    return Workspace(directory, MachineConfig(workers=1), Silent())
+    return Workspace(directory, MachineConfig(workers=1), Silent(), directory, "test")
 
 
 @pytest.fixture(scope="module")

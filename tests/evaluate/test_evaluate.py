@@ -42,7 +42,7 @@ def evaluate(directory: Path, inputs: dict[str, Path], tasks: tuple[Task, ...]) 
     directory.mkdir()
     evaluate_ = EvaluateConfig(tasks=tasks, max_new_tokens=4, held_out_bytes=500, cpu_seconds=1.0, memory_mb=256)
     config = EvaluateStep(evaluate=evaluate_, seed=3)
-    evaluate_model(config, inputs, Workspace(directory, MachineConfig(device="cpu"), Silent()))
+    evaluate_model(config, inputs, Workspace(directory, MachineConfig(device="cpu"), Silent(), directory, "test"))
     scores: dict[str, dict[str, object]] = json.loads((directory / "scores.json").read_text())
     assert list(scores) == list(tasks)
     return scores

@@ -5,17 +5,13 @@ import math
 import random
 from pathlib import Path
 
-from hornbook.records import Completion, Document, Dropped, Exercise, Outcome, content_id
+from build_synthesis import BUILTIN_NAME, build_diversity, build_synthesis, build_topics
+from hostile import HOSTILE
+
+from hornbook.records import Completion, Outcome, content_id
 from hornbook.run.manifest import describe_files, write_manifest
 from hornbook.tables import write_rows
 
-HOSTILE = (
-    "</pre></details></script><script>alert(1)</script><img src=x onerror=alert(2)>",
-    '"><svg onload=alert(3)><a href="javascript:alert(4)">x</a>',
-    "{{ 7 * 7 }}{% raw %} ${7*7} </style><style>@import url(http://evil.example/a.css)",
-    "# nul \x00 escape \x1b[31m red \x1b[0m, right to left \u202e evil \u202c, lone \ufdd0 noncharacter",
-    "x = '" + "long" * 2000 + "'",
-)
 MODELS = {"A": "raw code", "B": "CodeTextbook", "C": "CodeTextbook + CodeExercises"}
 START = {"A": "scratch", "B": "scratch", "C": "B"}
 MIXTURE = {"A": {"raw": 1.0}, "B": {"filtered": 0.3, "textbooks": 0.7}, "C": {"exercises": 1.0}}
@@ -25,6 +21,7 @@ SCORES = {
     "B": {"drill": (2, 164), "bits_held_out": 2.633, "bits_humaneval": 1.944, "bits_mbpp": 2.013},
     "C": {"drill": (102, 164), "bits_held_out": 3.402, "bits_humaneval": 2.288, "bits_mbpp": 2.177},
 }
+MODEL = "openai:made-up<script>alert(5)</script>"
 NO_HUMANEVAL = "the HumanEval data is on this machine nowhere, and there is no network"
 RECIPE = {
     "name": "mini",
@@ -36,14 +33,25 @@ RECIPE = {
     "filter": {"keep_share": 0.17},
     "dedup": {"ngram_words": 5, "bands": 14, "rows": 8, "threshold": 0.7},
     "decontaminate": {"testsets": ["humaneval", "mbpp", "drill"], "ngram_words": 13},
-    "textbooks": {"teacher": "builtin", "count": 8000},
-    "exercises": {"teacher": "builtin", "count": 34000},
-    "verify": {"cpu_seconds": 2.0, "memory_mb": 512, "failure_limit": 0.001},
+    "topics": None,
+    "textbooks": {"teacher": "builtin", "about": "code", "extracts": None, "count": 8000},
+    "exercises": {"teacher": "builtin", "count": 34000, "test_sets": 1},
+    "verify": {"cpu_seconds": 2.0, "memory_mb": 512, "failure_limit": 0.001, "failing_sections": "mark"},
     "models": {
         name: {"label": MODELS[name], "start": START[name], "mixture": MIXTURE[name], "steps": STEPS[name]}
         for name in MODELS
     },
     "evaluate": {"tasks": ["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]},
+}
+
+
+LANGUAGE_MODEL = {"model": MODEL, "temperature": 0.7, "top_p": None, "max_tokens": 2048}
+ASKING_RECIPE = {
+    **RECIPE,
+    "topics": {"teacher": LANGUAGE_MODEL, "count": 20_000},
+    "textbooks": {"teacher": LANGUAGE_MODEL, "about": "general", "extracts": {"max_overlap": 0.2}, "count": 8000},
+    "exercises": {"teacher": LANGUAGE_MODEL, "count": 34_000, "test_sets": 3},
+    "verify": {**RECIPE["verify"], "failing_sections": "drop"},
 }
 
 
@@ -89,13 +97,13 @@ class Builder:
         }
         write_manifest(path, manifest)
 
-    def describe(self, directory: Path, unfinished: tuple[str, ...] = ()) -> Path:
+    def describe(self, directory: Path, recipe=RECIPE, unfinished: tuple[str, ...] = ()) -> Path:
         """Write `run.json`."""
         steps = {**self.steps, **{name: f"{name}-000000000000" for name in unfinished}}
         record = {
             "name": "mini",
             "arm": None,
-            "recipe": RECIPE,
+            "recipe": recipe,
             "steps": [{"name": name, "directory": folder} for name, folder in steps.items()],
             "models": MODELS,
         }
@@ -106,10 +114,21 @@ class Builder:
 
 
 def build_run(work: Path) -> Path:
-    """A finished run; gives the path of its `run.json`."""
+    """A finished run whose texts a language model wrote; gives the path of its `run.json`."""
     builder = Builder(work)
     build_curation(builder)
-    build_synthesis(builder)
+    build_topics(builder)
+    build_synthesis(builder, asking=True)
+    build_diversity(builder)
+    build_models(builder)
+    return builder.describe(work / "runs" / "mini", ASKING_RECIPE)
+
+
+def build_builtin_run(work: Path) -> Path:
+    """A finished run that asked no language model."""
+    builder = Builder(work)
+    build_curation(builder)
+    build_synthesis(builder, asking=False)
     build_models(builder)
     return builder.describe(work / "runs" / "mini")
 
@@ -119,7 +138,7 @@ def build_unfinished_run(work: Path) -> Path:
     builder = Builder(work)
     build_curation(builder)
     rest = ("dedup.filtered", "textbooks", "exercises", "verify", "train.A", "eval.A", "train.B", "train.C", "eval.C")
-    return builder.describe(work / "runs" / "mini", rest)
+    return builder.describe(work / "runs" / "mini", ASKING_RECIPE, rest)
 
 
 def estimate(value, spread=0.05, n=500):
@@ -133,7 +152,7 @@ def build_curation(builder: Builder) -> None:
     dropped = {"too long": 41, "not UTF-8": 7, "empty": 212, "not in the sample": 5_820}
     builder.finish("corpus", None, (12_080, 6_000, dropped, 0), {"documents": 5_880, "held_out": 120}, None, 6.4)
     builder.directory("annotate")
-    facts = {"teacher": "builtin (offline rules, not an LLM)", "requests": 2000, "mean_score": 1.93}
+    facts = {"teacher": BUILTIN_NAME, "prompts": {}, "requests": 2000, "failures": {"unable": 4}, "mean_score": 1.93}
     builder.finish("annotate", {"corpus": "corpus"}, (2000, 1996, {}, 4), facts, None, 9.1)
     builder.directory("classify")
     builder.finish("classify", {"corpus": "corpus"}, (1996, 1996, {}, 0), classifier_facts(), None, 7.7)
@@ -196,66 +215,6 @@ def document_samples(low, side):
             "from": low, "to": low + 1, "id": content_id(text + side), "source": "numpy" if place else HOSTILE[0],
             "meta": "{}", "score": low + 0.9 - place / 10, "side": side, "text": text, "characters": len(text) + 900,
         }  # fmt: skip
-
-
-def build_synthesis(builder: Builder) -> None:
-    """dedup, decontaminate, textbooks, exercises, verify, tokenizer, pack."""
-    topics = [*(f"lists, part {n}" for n in range(20)), HOSTILE[1]]
-    textbooks = [
-        Document(
-            content_id(f"textbook {n}"), f"# {topic}\n\nA list keeps its order.\n{HOSTILE[n % 5]}\n", "textbook", "{}"
-        )
-        for n, topic in enumerate(topics)
-    ]
-    write_rows(builder.directory("textbooks") / "documents.parquet", Document, textbooks)
-    facts = {"teacher": "builtin (offline rules, not an LLM)", "topics": 412, "audiences": 6}
-    builder.finish("textbooks", None, (8000, 8000, {}, 0), facts, None, 8.8)
-    exercises = [exercise(n) for n in range(60)]
-    write_rows(builder.directory("exercises") / "exercises.parquet", Exercise, exercises)
-    facts = {"families": 46, "distinct compositions": 1_204_331, "prompt words mean": 31.25}
-    builder.finish("exercises", None, (34_000, 34_000, {}, 0), facts, None, 12.9)
-    path = builder.directory("verify")
-    write_rows(path / "exercises.parquet", Exercise, exercises[:40])
-    rows = [
-        Dropped(row.id, "verify", "failed" if n % 3 else "timeout", f"AssertionError: {HOSTILE[n % 3]}")
-        for n, row in enumerate(exercises[40:])
-    ]
-    write_rows(path / "dropped.parquet", Dropped, rows)
-    facts = {"backend": "bubblewrap", "timeout_rate": 0.0005, "canaries": {"planted": 4, "caught": 4}}
-    counts = (34_000, 33_412, {"failed": 570, "timeout": 17}, 1)
-    builder.finish("verify", {"exercises": "exercises"}, counts, facts, {"programs_per_second": 2380.4}, 14.3)
-    sizes = {
-        "raw": ("corpus", 5880),
-        "filtered": ("filter", 1000),
-        "textbooks": ("textbooks", 8000),
-        "exercises": ("verify", 33_412),
-    }
-    for name, (source, read) in sizes.items():
-        if name != "raw":
-            builder.directory(f"dedup.{name}")
-            copies = read // 40
-            facts = {"clusters": copies // 2, "canaries": {"planted": 10, "caught": 10}}
-            counts = (read, read - copies, {"near duplicate": copies}, 0)
-            builder.finish(f"dedup.{name}", {"documents": source}, counts, facts, None, 4.2)
-            source, read = f"dedup.{name}", read - copies
-        builder.directory(f"decontaminate.{name}")
-        hits = {"humaneval": read // 900, "drill <composition>": read // 1500}
-        facts = {"canaries": {"planted": 9, "caught": 9}}
-        counts = (read, read - sum(hits.values()), hits, 0)
-        builder.finish(f"decontaminate.{name}", {"documents": source}, counts, facts, None, 3.4)
-        builder.directory(f"pack.{name}")
-        left = counts[1]
-        facts = {"tokens": left * 117}
-        builder.finish(f"pack.{name}", {"documents": f"decontaminate.{name}"}, (left, left, {}, 0), facts, None, 2.2)
-
-
-def exercise(n):
-    """One exercise; some are hostile."""
-    odd = HOSTILE[n % 5] if n % 4 == 0 else "Keep the numbers that divide evenly, in order."
-    prompt = f'def keep_{n}(values):\n    """{odd}"""\n'
-    solution = f"    return [value for value in values if value % {n + 1} == 0]\n"
-    tests = (f"assert keep_{n}([]) == []", f"assert keep_{n}([{n + 1}]) == [{n + 1}]")
-    return Exercise(content_id(prompt + solution), f"lists: {odd}"[:60], f"keep_{n}", prompt, solution, tests, "r")
 
 
 def build_models(builder: Builder) -> None:

@@ -2,10 +2,13 @@
 
 import json
 import re
-from html.parser import HTMLParser
+from itertools import pairwise
 
 import pytest
-from build_run import HOSTILE, MODELS, NO_HUMANEVAL, SCORES, build_run, build_unfinished_run
+from build_run import MODELS, NO_HUMANEVAL, SCORES, build_unfinished_run
+from build_synthesis import DIVERSITY, LEDGERS
+from hostile import HOSTILE
+from read_page import Page
 
 from hornbook.errors import UserError
 from hornbook.report.collect import collect, read_run, read_scores
@@ -13,76 +16,12 @@ from hornbook.report.flow import lanes
 from hornbook.report.paper import FIGURE_2_1
 from hornbook.report.render import write_report
 
-VOID = {"meta", "link", "img", "br", "hr", "input", "path", "use", "rect", "line"}
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "nav", "section", "article", "h1", "h2", "h3",
     "h4", "p", "a", "b", "em", "strong", "small", "span", "div", "code", "pre", "dl", "dt", "dd", "ul", "ol", "li",
     "figure", "figcaption", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary",
     "svg", "g", "defs", "path", "use", "text", "tspan", "clippath", "rect",
 }  # fmt: skip
-
-
-class Page(HTMLParser):
-    """Tags, attributes and text of a page as a browser's parser sees them."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__(convert_charrefs=True)
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.texts: list[str] = []
-        self.svgs: list[list[str]] = []
-        self.styles: list[str] = []
-        self.cells: list[str] = []
-        self.feed(text)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-        if tag == "svg":
-            self.svgs.append([])
-        if tag in ("td", "dd"):
-            self.cells.append("")
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag, attributes):
-        self.tags.append((tag, dict(attributes)))
-
-    def handle_endtag(self, tag):
-        if tag not in VOID:
-            assert self.open.pop() == tag, f"</{tag}> closes nothing"
-
-    def handle_data(self, data):
-        if "style" in self.open:
-            self.styles.append(data)
-            return
-        self.texts.append(data)
-        if "svg" in self.open and data.strip():
-            self.svgs[-1].append(data)
-        if "td" in self.open or "dd" in self.open:
-            self.cells[-1] += data
-
-    @property
-    def text(self):
-        return "".join(self.texts)
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory):
-    work = tmp_path_factory.mktemp("run") / "work"
-    return work, build_run(work)
-
-
-@pytest.fixture(scope="module")
-def written(run, tmp_path_factory):
-    out = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(*run, out)
-    return out
-
-
-@pytest.fixture(scope="module")
-def page(written):
-    return Page(written.read_text(encoding="utf-8"))
 
 
 def test_hostile_text_makes_no_elements_and_no_handlers(page):
@@ -145,6 +84,11 @@ def test_every_chart_has_labelled_axes(page):
         {"tokens seen in this training run (millions)", "loss (nats per token)"},
         {"tokens seen in this training run (millions)", "learning rate (10⁻³)"},
         {"classifier's score (0 to 5)", "documents"},
+        *(
+            {"number of texts", label, name}
+            for name in DIVERSITY
+            for label in ("new 3-grams per text", "near-duplicates (%)", "Vendi score")
+        ),
     ]
     assert len(page.svgs) == len(labels)
     for texts, wanted in zip(page.svgs, labels, strict=True):
@@ -191,9 +135,15 @@ def test_flow_follows_each_training_set_to_its_models(run):
         ("Synthetic textbooks", (("B", 0.7),)),
         ("Synthetic exercises", (("C", 1.0),)),
     ]
-    assert [box.kind for box in found[1].boxes] == ["corpus", "score", "filter", "dedup", "decontaminate", "pack"]
+    assert [[box.kind for box in lane.boxes] for lane in found[1:]] == [
+        ["corpus", "score", "filter", "dedup", "decontaminate", "pack"],
+        ["topics", "textbooks", "examples", "dedup", "decontaminate", "pack"],
+        ["exercises", "independent_tests", "verify", "dedup", "decontaminate", "pack"],
+    ]
+    assert [[box.aside for box in lane.boxes if box.aside] for lane in found] == [[], [], ["topics"], ["sets of tests"]]
     for lane in found:
-        for before, after in zip(lane.boxes, lane.boxes[1:], strict=False):
+        rows = [box for box in lane.boxes if not box.aside]
+        for before, after in pairwise(rows):
             assert after.read == before.kept - (before.held_out or 0)
         for box in lane.boxes:
             assert box.read == box.kept + sum(drop.rows for drop in box.drops)
@@ -201,7 +151,7 @@ def test_flow_follows_each_training_set_to_its_models(run):
 
 def test_samples_show_both_verdicts(run):
     record = collect(*run)
-    assert {sample.reason for sample in record.exercises} == {"", "failed", "timeout"}
+    assert {sample.reason for sample in record.exercises} == {"", "failed", "timeout", "outvoted"}
     last = [problem.answers[-1].outcome for problem in record.problems]
     assert last == ["passed"] * 3 + ["failed"] * 3 + ["timeout"]
     assert [answer.model for answer in record.problems[0].answers] == ["A", "B", "C"]
@@ -210,8 +160,13 @@ def test_samples_show_both_verdicts(run):
         assert f"def double_{number}(x)" in problem.prompt
 
 
-def test_the_builtin_teacher_is_named_for_what_it_is(page):
-    assert page.text.count("builtin (offline rules, not an LLM)") >= 3
+def test_the_builtin_teacher_is_named_for_what_it_is(builtin_page):
+    assert builtin_page.text.count("builtin (offline rules, not an LLM)") >= 3
+
+
+def test_a_language_model_is_named(page):
+    model = LEDGERS["textbooks"]["model"]
+    assert f"Textbooks by {model}, exercises by\n{model}." in page.text
 
 
 def test_an_unfinished_run_says_what_is_left_out(tmp_path):
@@ -220,7 +175,10 @@ def test_an_unfinished_run_says_what_is_left_out(tmp_path):
     write_report(work, run_file, tmp_path / "report.html")
     text = " ".join(Page((tmp_path / "report.html").read_text(encoding="utf-8")).text.split())
     assert "9 of 14 steps are still to come" in text
-    for left_out in ("Scores", "Loss curves", "Textbooks", "Exercises and their verdicts", "Answers"):
+    for left_out in (
+        "Scores", "Loss curves", "Textbooks", "Sections whose code did not run", "Exercises and their verdicts",
+        "Costs of textbooks, exercises", "Prompts", "Answers",
+    ):  # fmt: skip
         assert f"{left_out}: left out" in text
     assert "score below the cut" in text
 
@@ -229,7 +187,7 @@ def test_a_run_of_which_nothing_finished_has_a_report(run, tmp_path):
     _, run_file = run
     write_report(tmp_path / "elsewhere", run_file, tmp_path / "report.html")
     text = Page((tmp_path / "report.html").read_text(encoding="utf-8")).text
-    assert "25 of 25 steps are still to come" in " ".join(text.split())
+    assert "30 of 30 steps are still to come" in " ".join(text.split())
 
 
 def test_scores_are_read_as_they_were_written(run):

@@ -33,7 +33,7 @@ def run(work, targets):
         if manifest is None:
             ran.append(step.name)
 
-    run_steps(work, targets, MachineConfig(), Silent(), tell)
+    run_steps(work, "test", targets, MachineConfig(), Silent(), tell)
     return ran
 
 

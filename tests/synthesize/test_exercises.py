@@ -3,21 +3,28 @@
 import pytest
 
 from hornbook.errors import UserError
-from hornbook.recipe import ExercisesConfig, ExercisesStep, MachineConfig
-from hornbook.records import Dropped, Exercise, content_id
+from hornbook.recipe import ExercisesConfig, ExercisesStep, LanguageModel, MachineConfig
+from hornbook.records import Dropped, Exercise, Failed, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
-from hornbook.synthesize.exercises import write_chunk, write_exercises
-from hornbook.synthesize.topics import TOPICS, exercise_request
-from hornbook.synthesize.writing import Chunk, Written, write_distinct
-from hornbook.tables import TableWriter, read_rows
-from hornbook.teacher.load import load_teacher
-from hornbook.teacher.request import request_id
+from hornbook.synthesize.exercises import write_exercises
+from hornbook.synthesize.sampling import BUILTIN_TOPICS, exercise_requests
+from hornbook.synthesize.writing import Commission, Written, write_distinct
+from hornbook.tables import read_rows
+from hornbook.teacher.builtin.teacher import BuiltinTeacher, answer
+from hornbook.teacher.request import Answer, ExerciseRequest, Failure, request_id
+
+REQUEST = exercise_requests("builtin", ())
+MODEL = LanguageModel(model="openai:m", temperature=None, top_p=None, max_tokens=10)
 
 
-def run(directory, count, workers=1, teacher="builtin", seed=3):
-    config = ExercisesStep(exercises=ExercisesConfig(teacher=teacher, count=count), seed=seed)
-    return write_exercises(config, {}, Workspace(directory, MachineConfig(workers=workers), Silent()))
+def place(directory, workers=1):
+    return Workspace(directory, MachineConfig(workers=workers), Silent(), directory, "test")
+
+
+def run(directory, count, workers=1, seed=3):
+    asked = ExercisesConfig(teacher="builtin", count=count, test_sets=1, failure_limit=0.0)
+    return write_exercises(ExercisesStep(exercises=asked, seed=seed), {}, place(directory, workers))
 
 
 def test_writes_what_was_asked(tmp_path):
@@ -27,20 +34,23 @@ def test_writes_what_was_asked(tmp_path):
     assert len({row.id for row in rows}) == len({row.prompt for row in rows}) == 400
     assert result.counts.balanced()
     assert result.counts.kept == 400
-    assert len(list(read_rows(tmp_path / "dropped.parquet", Dropped))) == result.counts.dropped["duplicate"]
+    assert len(list(read_rows(tmp_path / "dropped.parquet", Dropped))) == sum(result.counts.dropped.values())
     assert result.facts["teacher"] == "builtin (offline rules, not an LLM)"
     assert result.facts["distinct"] == result.facts["requested"] == 400
     assert sum(result.facts["topics"].values()) == 400
-    for number, row in enumerate(rows[:50]):
-        assert row.id == content_id(row.prompt + row.solution)
-        assert row.request == request_id(exercise_request(3, number))
-        assert load_teacher("builtin").write_exercise(exercise_request(3, number)).solution == row.solution
+    by_request = {row.request: row for row in rows}
+    for number in range(50):
+        request = REQUEST(3, number)
+        if request_id(request) in by_request:
+            row = by_request[request_id(request)]
+            assert row.id == content_id(row.prompt + row.solution)
+            assert answer(request).value.solution == row.solution
 
 
 def test_output_does_not_depend_on_the_workers(tmp_path):
     for workers in (1, 2):
         (tmp_path / str(workers)).mkdir()
-        run(tmp_path / str(workers), 300, workers)
+        run(tmp_path / str(workers), 700, workers)  # more than one process answers alone
     for name in ("exercises.parquet", "dropped.parquet", "failed.parquet"):
         assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
 
@@ -55,53 +65,67 @@ def test_seeds_differ(tmp_path):
     assert len(one & two) < 5
 
 
-def test_unknown_teacher(tmp_path):
-    with pytest.raises(UserError, match="oracle"):
-        run(tmp_path, 10, teacher="oracle")
+class Stutter(BuiltinTeacher):
+    """Fails at every fifth request and repeats itself every seven."""
+
+    asked = 0
+
+    def answers(self, requests):
+        for request in requests:
+            self.asked += 1
+            number = request.seed
+            if number % 5 == 0:
+                yield Answer(content_id(f"request {number}"), None, Failure("unparsed", "no answer", "hm"))
+            else:
+                yield Answer(content_id(f"request {number}"), str(number % 7))
 
 
-def test_any_range_of_the_stream_can_be_written_alone():
-    whole = write_chunk(Chunk("builtin", 9, 0, 30))
-    assert write_chunk(Chunk("builtin", 9, 10, 20)) == whole[10:20]
+def write_stutter(directory, count, monkeypatch, failure_limit=1.0):
+    teacher = Stutter(1)
+    monkeypatch.setattr("hornbook.synthesize.writing.load_teacher", lambda config, work, step: teacher)
+    commission = Commission(
+        step="exercises",
+        table="kept.parquet",
+        row_type=Dropped,
+        unit="texts",
+        teacher="builtin",
+        count=count,
+        failure_limit=failure_limit,
+        request=lambda number: ExerciseRequest("t", number),
+        written=lambda request, got: Written(Dropped(content_id(got.value), "", "", ""), content_id(got.value), "t"),
+    )
+    return teacher, write_distinct(commission, place(directory), {})
 
 
-def stutter(chunk):
-    """A teacher that fails at every fifth request and repeats itself every seven."""
-    return [
-        Written(None, content_id(f"request {number}"), "t", failure="no answer")
-        if number % 5 == 0
-        else Written(Dropped(content_id(f"{number % 7}"), "", "", ""), content_id(f"{number % 7}"), "t")
-        for number in range(chunk.start, chunk.stop)
-    ]
+def test_repeats_are_dropped_failures_are_rows_and_nothing_is_asked_in_vain(tmp_path, monkeypatch):
+    # Requests 0 (failed) 1 2 3 4 (new) 5 (failed) 6 (new) 7 (new: 0): six texts.
+    teacher, result = write_stutter(tmp_path, 6, monkeypatch)
+    assert (result.counts.read, result.counts.kept, dict(result.counts.dropped), result.counts.failed) == (8, 6, {}, 2)
+    assert teacher.asked == 8
+    assert [(row.reason, row.detail, row.raw) for row in read_rows(tmp_path / "failed.parquet", Failed)] == [
+        ("unparsed", "no answer", "hm")
+    ] * 2
 
 
-class Nowhere:
-    def advance(self, amount=1, note=""):
-        pass
+def test_a_teacher_that_repeats_itself_is_stopped(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match="wrote 7 wanted texts of 8"):
+        write_stutter(tmp_path, 8, monkeypatch)
 
 
-def write_stutter(directory, count):
-    with (
-        TableWriter(directory / "kept.parquet", Dropped) as kept,
-        TableWriter(directory / "dropped.parquet", Dropped) as dropped,
-        TableWriter(directory / "failed.parquet", Dropped) as failed,
-    ):
-        return write_distinct(stutter, "stutter", 0, count, 1, (kept, dropped, failed), "exercises", Nowhere())
-
-
-def test_repeats_are_dropped_and_failures_are_counted(tmp_path):
-    # Requests 1 2 3 4 (new) 5 (failed) 6 (new) 7 (new: 0): six texts; 8 repeats 1, and so on.
-    tally = write_stutter(tmp_path, 6)
-    assert (tally.asked, tally.kept, tally.duplicates, tally.failed) == (8, 6, 0, 2)
-    assert [row.detail for row in read_rows(tmp_path / "failed.parquet", Dropped)] == ["no answer", "no answer"]
-
-
-def test_a_teacher_that_repeats_itself_is_stopped(tmp_path):
-    with pytest.raises(UserError, match="wrote 7 distinct texts of 8"):
-        write_stutter(tmp_path, 8)
+def test_too_many_failures_stop_the_step(tmp_path, monkeypatch):
+    with pytest.raises(UserError, match=r"of 201 requests failed \(unparsed 41\), more than the limit of 10.0%"):
+        write_stutter(tmp_path, 10_000, monkeypatch, failure_limit=0.1)
 
 
 def test_topics_come_in_proportion():
-    asked = [exercise_request(1, number).topic for number in range(4000)]
-    assert set(asked) == set(TOPICS)
+    asked = [REQUEST(1, number).topic for number in range(4000)]
+    assert set(asked) == set(BUILTIN_TOPICS)
     assert asked.count("lists of integers") > 4 * asked.count("the lengths of words")
+
+
+def test_requests_to_a_model_hardly_ever_repeat():
+    """Of a million, all were distinct (13 s)."""
+    request_of = exercise_requests(MODEL, ())
+    count = 100_000
+    seen = {(r.topic, r.name, r.difficulty, r.words) for r in (request_of(1, number) for number in range(count))}
+    assert len(seen) >= count - 50

@@ -5,21 +5,25 @@ import io
 import json
 import re
 from functools import cache
-from random import Random
 
-from hornbook.recipe import MachineConfig, TextbooksConfig, TextbooksStep
+import pytest
+
+from hornbook.recipe import LanguageModel, MachineConfig, TextbooksConfig, TextbooksStep
 from hornbook.records import Document, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
-from hornbook.synthesize.textbooks import write_textbooks
-from hornbook.synthesize.topics import TOPICS, textbook_request
-from hornbook.tables import read_rows
+from hornbook.synthesize.sampling import BUILTIN_TOPICS, draw_extracts, section_requests
+from hornbook.synthesize.textbooks import judge, overlap_with, write_textbooks
+from hornbook.synthesize.topic_tree import read_words
+from hornbook.tables import read_rows, write_rows
+from hornbook.teacher.builtin import teacher as builtin
 from hornbook.teacher.builtin.finishes import FINISHES
 from hornbook.teacher.builtin.grammar import FAMILIES, is_reserved
 from hornbook.teacher.builtin.lessons import AUDIENCES, TOOLS
 from hornbook.teacher.builtin.lessons import TOPICS as LESSONS
 from hornbook.teacher.builtin.textbook import STYLES, printable_example
-from hornbook.teacher.load import load_teacher
+from hornbook.teacher.builtin.wording import Pen
+from hornbook.teacher.request import Answer, TextbookRequest
 
 BLOCK = re.compile(r"```python\n(.*?)```", re.DOTALL)
 PRINTED = re.compile(r"^print\(.*\)  # (.*)$", re.MULTILINE)
@@ -29,8 +33,8 @@ ANSWER = re.compile(r"Question: what does `(.*)` print\?\n\nAnswer: it prints `(
 
 @cache
 def sections(count):
-    teacher = load_teacher("builtin")
-    return [(request, teacher.write_textbook(request)) for request in (textbook_request(4, n) for n in range(count))]
+    request_of = section_requests("builtin", "code", (), ())
+    return [(request, builtin.answer(request).value) for request in (request_of(4, number) for number in range(count))]
 
 
 def output_of(program):
@@ -84,13 +88,16 @@ def test_every_topic_reader_and_tool_has_its_prose():
 def test_examples_are_never_reserved():
     for family in FAMILIES:
         for seed in range(5):
-            assert not is_reserved(printable_example(family, Random(seed)).made.composition)
+            assert not is_reserved(printable_example(family, Pen(seed)).made.composition)
 
 
 def run(directory, count, workers):
     directory.mkdir()
-    config = TextbooksStep(textbooks=TextbooksConfig(teacher="builtin", count=count), seed=4)
-    return write_textbooks(config, {}, Workspace(directory, MachineConfig(workers=workers), Silent()))
+    asked = TextbooksConfig(teacher="builtin", about="code", extracts=None, count=count, failure_limit=0.0)
+    config = TextbooksStep(textbooks=asked, seed=4)
+    return write_textbooks(
+        config, {}, Workspace(directory, MachineConfig(workers=workers), Silent(), directory, "test")
+    )
 
 
 def test_the_step(tmp_path):
@@ -104,8 +111,68 @@ def test_the_step(tmp_path):
     for row in rows:
         meta = json.loads(row.meta)
         assert row.id == content_id(row.text)
-        assert meta["topic"] in TOPICS
+        assert meta["topic"] in BUILTIN_TOPICS
         assert meta["audience"] in AUDIENCES
         assert meta["style"] in STYLES
     assert len({json.loads(row.meta)["audience"] for row in rows}) == len(AUDIENCES)
     assert [row.text for row in rows[:20]] == [text for _, text in sections(400)[:20]]
+
+
+def test_overlap_counts_phrases_of_eight_words():
+    extract = "one two three four five six seven eight nine ten eleven twelve"
+    assert overlap_with(extract.upper().replace(" ", ", "), extract) == 1.0
+    assert overlap_with("one two three four five six seven and eight nine ten eleven twelve", extract) == 0.0
+    # Ten phrases of eight words, two of them in the extract.
+    mixed = "one two three four five six seven eight nine a b c d e f g h"
+    assert overlap_with(mixed, extract) == 2 / 10
+    assert overlap_with("too short", extract) == 0.0
+
+
+@pytest.mark.parametrize(("most", "reason"), [(0.5, ""), (0.1, "copied")])
+def test_a_section_that_copies_its_extract_is_dropped(most, reason):
+    extract = "one two three four five six seven eight nine ten eleven twelve"
+    text = "one two three four five six seven eight nine a b c d e f g h\n"
+    request = TextbookRequest(
+        "counting", "a child", "a letter", 0, about="general", path="Numbers > counting", extract=extract
+    )
+    written = judge(most, request, Answer("00", text))
+    assert written.reason == reason
+    meta = json.loads(written.row.meta)
+    assert meta["overlap"] == "0.2000"
+    assert meta["extract"] == content_id(extract)
+    assert meta["path"] == "Numbers > counting"
+
+
+def test_extracts_are_drawn_by_hash_and_start_at_a_line(tmp_path):
+    rows = [Document(content_id(str(n)), f"line {n}\n" * 2000, "s", "{}") for n in range(30)]
+    for name, order in (("a", rows), ("b", rows[::-1])):
+        (tmp_path / name).mkdir()
+        write_rows(tmp_path / name / "documents.parquet", Document, order)
+    drawn = draw_extracts(tmp_path / "a", 1)
+    assert drawn == draw_extracts(tmp_path / "b", 1)
+    assert drawn != draw_extracts(tmp_path / "a", 2)
+    assert len(drawn) == 30
+    for extract in drawn:
+        assert 1000 < len(extract) <= 1500
+        assert len(set(extract.split("\n")[:-1])) == 1  # whole lines of one document
+    assert draw_extracts(None, 1) == ()
+
+
+def test_a_model_is_asked_for_topic_audience_style_and_words():
+    model = LanguageModel(model="openai:m", temperature=None, top_p=None, max_tokens=10)
+    extracts = ("the first extract", "the second extract")
+    request_of = section_requests(model, "general", (), extracts)
+    requests = [request_of(1, number) for number in range(2000)]
+    assert requests == [request_of(1, number) for number in range(2000)]
+    words = read_words()
+    for request in requests:
+        assert request.audience in words.audiences
+        assert request.style in words.styles
+        assert request.path.endswith(request.topic)
+        assert request.extract in extracts
+        text = request.render()
+        assert all(
+            part in text for part in (request.topic, request.audience, request.style, *request.words, request.extract)
+        )
+    assert len({(r.topic, r.audience, r.style, r.words) for r in requests}) == 2000
+    assert len({request.topic for request in requests}) > 400

@@ -5,16 +5,17 @@ from pathlib import Path
 import pytest
 
 from hornbook.recipe import MachineConfig, VerifyConfig, VerifyStep
-from hornbook.records import Dropped, Exercise, Outcome, content_id
+from hornbook.records import Dropped, Exercise, Outcome, TestSet, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import generous_limits
-from hornbook.synthesize.verify import check_canaries, verify_exercises
+from hornbook.synthesize.verify import CANARIES, check_canaries, verify_exercises
 from hornbook.tables import read_rows, write_rows
 
-CONFIG = VerifyStep(verify=VerifyConfig(cpu_seconds=1.0, memory_mb=256, failure_limit=0.0), teacher="builtin")
+LIMITS = VerifyConfig(cpu_seconds=1.0, memory_mb=256, failure_limit=0.0, failing_sections="drop")
+CONFIG = VerifyStep(verify=LIMITS, trusted=True)
 
 
 def exercise(body: str, *tests: str) -> Exercise:
@@ -35,7 +36,7 @@ def run(directory: Path, workers: int) -> dict[str, object]:
     (directory / "in").mkdir(parents=True)
     (directory / "out").mkdir()
     write_rows(directory / "in" / "exercises.parquet", Exercise, EXERCISES)
-    work = Workspace(directory / "out", MachineConfig(workers=workers), Silent())
+    work = Workspace(directory / "out", MachineConfig(workers=workers), Silent(), directory / "out", "test")
     result = verify_exercises(CONFIG, {"exercises": directory / "in"}, work)
     assert result.counts is not None
     assert result.counts.balanced()
@@ -56,8 +57,9 @@ def test_only_what_passes_is_kept_and_the_rest_says_why(tmp_path: Path) -> None:
     ]  # fmt: skip
     facts = found["facts"]
     assert isinstance(facts, dict)
-    assert facts["outcomes"] == {"passed": 2, "failed": 2, "timeout": 1, "error": 0}
+    assert facts["outcomes"] == {"passed": 2, "failed": 2, "timeout": 1, "outvoted": 0, "error": 0}
     assert facts["timeout_rate"] == 0.2
+    assert facts["disagreement_rate"] == 0.6
 
 
 def test_the_number_of_workers_changes_no_byte(tmp_path: Path) -> None:
@@ -76,4 +78,39 @@ def test_a_sandbox_that_passes_everything_is_caught() -> None:
         )
 
     with pytest.raises(RuntimeError, match="canary: wrong"):
-        check_canaries(generous_limits(1.0, 256), Backend("gullible", honest.tool, gullible))
+        check_canaries(CANARIES, generous_limits(1.0, 256), Backend("gullible", honest.tool, gullible))
+
+
+def test_the_majority_of_independent_tests_decides(tmp_path: Path) -> None:
+    right = "    return 2 * x\n"
+    good, also_good, wrong = ("assert double(2) == 4",), ("assert double(-3) == -6",), ("assert double(2) == 5",)
+    rows = [exercise(right, *good), exercise("    return x + x\n", *wrong), exercise("    return x * 2\n", *good)]
+    sets = [
+        [also_good, wrong],  # two of three pass: kept, with the tests of both
+        [good, also_good],  # its own tests err, and are outvoted: kept without them
+        [wrong, wrong],  # only its own pass: dropped
+    ]
+    (tmp_path / "in").mkdir()
+    (tmp_path / "out").mkdir()
+    write_rows(tmp_path / "in" / "exercises.parquet", Exercise, rows)
+    further = [
+        TestSet(row.id, number, tests, "r")
+        for row, of_row in zip(rows, sets, strict=True)
+        for number, tests in enumerate(of_row, 1)
+    ]
+    write_rows(tmp_path / "in" / "test_sets.parquet", TestSet, further)
+    inputs = {"exercises": tmp_path / "in", "independent_tests": tmp_path / "in"}
+    work = Workspace(tmp_path / "out", MachineConfig(workers=1), Silent(), tmp_path, "test")
+    result = verify_exercises(VerifyStep(verify=LIMITS, trusted=False), inputs, work)
+    kept = list(read_rows(tmp_path / "out" / "exercises.parquet", Exercise))
+    assert [row.tests for row in kept] == [(*good, *also_good), (*good, *also_good)]
+    assert [(row.id, row.reason) for row in read_rows(tmp_path / "out" / "dropped.parquet", Dropped)] == [
+        (rows[2].id, "outvoted")
+    ]
+    assert result.counts is not None
+    assert result.counts.balanced()
+    assert result.facts["sets_of_tests"] == 9
+    assert result.facts["disagreement_rate"] == 4 / 9
+    assert result.facts["split"] == 3
+    assert result.facts["kept_against_own_tests"] == 1
+    assert len(list(read_rows(tmp_path / "out" / "outcomes.parquet", Outcome))) == 9

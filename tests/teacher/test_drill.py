@@ -2,10 +2,10 @@
 
 import gzip
 from importlib.resources import files
-from random import Random
 
 from hornbook.teacher.builtin.drill import PROBLEMS, build_drill, drilled, family_shares, write_drill
 from hornbook.teacher.builtin.grammar import FAMILIES, THOROUGH, draw, exercise, is_reserved
+from hornbook.teacher.builtin.wording import Pen
 
 FROZEN = files("hornbook") / "data" / "drill.jsonl.gz"
 
@@ -37,7 +37,7 @@ def test_every_family_has_its_share():
 def test_tests_notice_when_a_part_is_left_out():
     """A planted fault: the same pipeline without its condition must fail the tests of a thorough exercise."""
     family = FAMILIES[0]
-    rng = Random(3)
+    rng = Pen(3)
     caught = 0
     while caught < 30:
         made = draw(rng, family, lambda key: key.split("|")[2] != "-" and key.split("|")[4] == "list", THOROUGH)

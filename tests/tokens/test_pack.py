@@ -36,7 +36,7 @@ def packed(tmp_path, tokenizer_directory, max_tokens, seed=1, texts=TEXTS):
     out.mkdir()
     config = PackStep(pack=PackConfig(sequence_length=16, max_tokens=max_tokens), seed=seed)
     inputs = {"documents": documents, "tokenizer": tokenizer_directory}
-    result = pack_set(config, inputs, Workspace(out, MachineConfig(), Silent()))
+    result = pack_set(config, inputs, Workspace(out, MachineConfig(), Silent(), out, "test"))
     return out, result
 
 
@@ -98,7 +98,7 @@ def test_exercises_are_prompt_and_solution_without_tests(tmp_path, tokenizer_dir
     write_rows(tmp_path / "set" / "exercises.parquet", Exercise, rows)
     config = PackStep(pack=PackConfig(sequence_length=4, max_tokens=100), seed=1)
     inputs = {"documents": tmp_path / "set", "tokenizer": tokenizer_directory}
-    pack_set(config, inputs, Workspace(tmp_path, MachineConfig(), Silent()))
+    pack_set(config, inputs, Workspace(tmp_path, MachineConfig(), Silent(), tmp_path, "test"))
     assert documents_of(tmp_path, tokenizer_directory) == (["def f(x):\n    return x\n"], "")
 
 

@@ -77,7 +77,7 @@ def step(tmp_path, seed=1, sample_bytes=10_000):
     out.mkdir()
     config = TokenizerStep(tokenizer=TokenizerConfig(vocab_size=512, sample_bytes=sample_bytes), seed=seed)
     inputs = {"filtered": filtered, "exercises": exercises}
-    result = train_tokenizer(config, inputs, Workspace(out, MachineConfig(), Silent()))
+    result = train_tokenizer(config, inputs, Workspace(out, MachineConfig(), Silent(), out, "test"))
     return out, result
 
 
@@ -118,4 +118,6 @@ def test_no_text_is_said(tmp_path):
     write_rows(tmp_path / "empty" / "documents.parquet", Document, [])
     config = TokenizerStep(tokenizer=TokenizerConfig(vocab_size=512, sample_bytes=100), seed=1)
     with pytest.raises(UserError, match="hold no text"):
-        train_tokenizer(config, {"raw": tmp_path / "empty"}, Workspace(tmp_path, MachineConfig(), Silent()))
+        train_tokenizer(
+            config, {"raw": tmp_path / "empty"}, Workspace(tmp_path, MachineConfig(), Silent(), tmp_path, "test")
+        )

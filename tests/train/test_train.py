@@ -75,7 +75,7 @@ def train(directory, inputs, machine=None, **changes):
     directory.mkdir(exist_ok=True)
     config = TrainStep(model=MODEL, train=train_config(**changes), sequence_length=LENGTH, seed=5)
     machine = machine or MachineConfig(workers=1, compile="off", precision="float32")
-    return train_model(config, inputs, Workspace(directory, machine, Silent()))
+    return train_model(config, inputs, Workspace(directory, machine, Silent(), directory, "test"))
 
 
 def contents(directory):
@@ -179,7 +179,8 @@ loop._Trainer._log = log_and_die
 config = TrainStep.model_validate_json({config!r})
 inputs = {{name: Path(path) for name, path in {paths!r}.items()}}
 machine = MachineConfig(workers=1, compile="off", precision="float32")
-loop.train_model(config, inputs, Workspace(Path({str(directory)!r}), machine, Silent()))
+folder = Path({str(directory)!r})
+loop.train_model(config, inputs, Workspace(folder, machine, Silent(), folder, "test"))
 """
     directory.mkdir()
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)

@@ -81,7 +81,7 @@ def _read_jsonl(file: SourceFile, max_bytes: int) -> Iterator[Found]:
     limit = LINE_FACTOR * max_bytes + LINE_EXTRA_BYTES
     number = 0
     try:
-        with _open_lines(file.path) as stream:
+        with open_lines(file.path) as stream:
             while line := stream.readline(limit):
                 number += 1
                 if len(line) == limit and not line.endswith(b"\n"):
@@ -94,7 +94,8 @@ def _read_jsonl(file: SourceFile, max_bytes: int) -> Iterator[Found]:
         yield _unusable(file, number + 1, "unreadable", f"from here on: {error}")
 
 
-def _open_lines(path: Path) -> BinaryIO:
+def open_lines(path: Path) -> BinaryIO:
+    """The bytes of a file of lines, decompressed where its name ends in `.gz` or `.zst`."""
     if path.name.endswith(".gz"):
         return cast(BinaryIO, gzip.open(path, "rb"))
     if path.name.endswith(".zst"):

@@ -9,6 +9,7 @@ import json
 from array import array
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from hornbook.corpus.reading import Found, read_texts
 from hornbook.errors import UserError
 from hornbook.recipe import CorpusConfig, CorpusStep, FilesSource
 from hornbook.records import Document, Dropped
-from hornbook.run.progress import Bar
+from hornbook.run.progress import Bar, Progress
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.tables import TableWriter
 
@@ -36,6 +37,43 @@ def read_corpus(config: CorpusStep, inputs: Inputs, work: Workspace) -> Result:
     with work.progress.bar("reading the corpus", 2 * len(files), "files") as bar:
         end = _sample_end(config, files, bar)
         return _write(config, files, end, work, bar)
+
+
+def copy_documents(source: FilesSource, max_bytes: int, folder: Path, progress: Progress) -> None:
+    """Every usable text of a user's files, each once, in order: `documents.parquet`, and `dropped.parquet` beside it.
+
+    Raises UserError where there is none.
+    """
+    everything = CorpusConfig(
+        sources=(source,), sample_bytes=HASH_RANGE // 8, max_document_bytes=max_bytes, held_out_share=1.0
+    )
+    files = list_files(everything)
+    seen: set[bytes] = set()
+    unusable: Counter[str] = Counter()
+    with (
+        TableWriter(folder / "documents.parquet", Document) as documents,
+        TableWriter(folder / "dropped.parquet", Dropped) as rejects,
+        progress.bar("reading", len(files), "files") as bar,
+    ):
+        for _, file, found in _read(everything, files, bar):
+            reason = found.reason or ("exact duplicate" if bytes.fromhex(found.id) in seen else "")
+            seen.add(bytes.fromhex(found.id))
+            if reason:
+                unusable[reason] += 1
+                rejects.write(Dropped(found.id, "read", reason, f"{found.place(file)}: {found.detail}"))
+                continue
+            documents.write(Document(found.id, found.text, file.source, _meta(file, found)))
+    if not documents.rows:
+        raise UserError(f"{source.path}: holds no usable text ({_told(unusable)}); mend the path or --text-column")
+
+
+def _told(unusable: Counter[str]) -> str:
+    return ", ".join(f"{reason} {count}" for reason, count in sorted(unusable.items())) or "no rows"
+
+
+def _meta(file: SourceFile, found: Found) -> str:
+    meta = {"path": file.name, "line": found.line} if found.line else {"path": file.name}
+    return json.dumps(meta, ensure_ascii=False)
 
 
 def draw(seed: int, purpose: str, document_id: str) -> int:
@@ -62,8 +100,7 @@ def _sample_end(config: CorpusStep, files: list[SourceFile], bar: Bar) -> int:
             sizes.append(found.size)
     for source in config.corpus.sources:
         if isinstance(source, FilesSource) and not usable[source.source]:
-            why = ", ".join(f"{reason} {count}" for reason, count in sorted(unusable.items())) or "no rows"
-            raise UserError(f"{source.path}: holds no usable text ({why}); mend `path` or `text_column`")
+            raise UserError(f"{source.path}: holds no usable text ({_told(unusable)}); mend `path` or `text_column`")
     if not draws:
         raise UserError("corpus.sources: hold no usable text; name a source that does")
     draw_of, size_of = np.frombuffer(draws, np.uint64), np.frombuffer(sizes, np.uint64)
@@ -107,8 +144,7 @@ def _write(config: CorpusStep, files: list[SourceFile], end: int, work: Workspac
                 rejects.write(Dropped(found.id, "corpus", reason, f"{place}: {detail}" if detail else place))
                 dropped[reason] += 1
                 continue
-            meta = {"path": file.name, "line": found.line} if found.line else {"path": file.name}
-            row = Document(found.id, found.text, file.source, json.dumps(meta, ensure_ascii=False))
+            row = Document(found.id, found.text, file.source, _meta(file, found))
             is_held_out = draw(config.seed, "held out", found.id) < held_out_below
             (held_out if is_held_out else documents).write(row)
             sources[file.source] += 1

@@ -1,76 +1,72 @@
 """Ask a teacher for the educational value of a sample of the corpus (phi-1, section 2.1).
 
-Files: `ratings.parquet` (Rating), `failed.parquet` (Dropped: documents whose reply was of no use).
+Files: `ratings.parquet` (Rating), `failed.parquet` (Failed: documents whose reply was of no use).
 """
 
 import hashlib
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
-from functools import partial
-from itertools import islice
 from pathlib import Path
 
 from hornbook.errors import UserError
 from hornbook.recipe import AnnotateStep
-from hornbook.records import Document, Dropped, Rating
+from hornbook.records import Document, Failed, Rating
 from hornbook.run.step import Counts, Inputs, Result, Workspace
-from hornbook.run.workers import cpu_quota, ordered_map
 from hornbook.tables import TableWriter, read_columns, read_rows
-from hornbook.teacher.load import load_teacher
-from hornbook.teacher.request import RateRequest, Teacher, TeacherError, request_id
+from hornbook.teacher.load import load_teacher, sent_prompts
+from hornbook.teacher.request import RateRequest
 
-CHUNK_DOCUMENTS = 16  # given to a worker at once: enough to hide the hand-over, few enough to keep the bar moving
-HIGHEST = 5.0  # of the scale, which starts at 0
-
-
-@dataclass(frozen=True, slots=True)
-class Reply:
-    """A rating, or why there is none."""
-
-    rating: Rating | None
-    failure: Dropped | None
+STEP = "annotate"
 
 
 def annotate_documents(config: AnnotateStep, inputs: Inputs, work: Workspace) -> Result:
     """Rate `sample` documents drawn evenly over sources, in the order of the corpus.
 
-    Raises UserError for a teacher that is none and for an empty corpus. A reply that is of no use counts as failed.
+    Raises UserError for an empty corpus, and where more replies than `failure_limit` are of no use.
     """
-    teacher = load_teacher(config.annotate.teacher)
+    asked = config.annotate
     corpus = inputs["corpus"] / "documents.parquet"
-    drawn = draw_evenly(corpus, config.annotate.sample, config.seed)
+    drawn = draw_evenly(corpus, asked.sample, config.seed)
     if not drawn:
         raise UserError(f"{corpus}: holds no documents to rate")
-    workers = work.machine.workers or cpu_quota()
     scores: list[float] = []
-    failed = 0
-    rate = partial(_rate_chunk, config.annotate.teacher)
-    with (
-        TableWriter(work.directory / "ratings.parquet", Rating) as ratings,
-        TableWriter(work.directory / "failed.parquet", Dropped) as failures,
-        work.progress.bar(f"rating by {teacher.name}", len(drawn), "documents") as bar,
-    ):
-        for replies in ordered_map(rate, _chunks(_chosen(corpus, drawn)), workers):
-            for reply in replies:
-                if reply.rating is not None:
-                    ratings.write(reply.rating)
-                    scores.append(reply.rating.score)
-                elif reply.failure is not None:
-                    failures.write(reply.failure)
-                    failed += 1
-            bar.advance(len(replies))
+    failures: Counter[str] = Counter()
+    with load_teacher(asked.teacher, work, STEP) as teacher:
+        teacher.rehearse(_requests(corpus, drawn), len(drawn))
+        with (
+            TableWriter(work.directory / "ratings.parquet", Rating) as ratings,
+            TableWriter(work.directory / "failed.parquet", Failed) as failed,
+            work.progress.bar(f"rating by {teacher.name}", len(drawn), "documents") as bar,
+        ):
+            # The corpus is read twice, so that no document waits in memory for its rating.
+            answers = teacher.answers(_requests(corpus, drawn))
+            for document, answer in zip(_chosen(corpus, drawn), answers, strict=True):
+                if answer.value is not None:
+                    rated = answer.value
+                    ratings.write(Rating(document.id, rated.score, rated.rationale, teacher.name, answer.request))
+                    scores.append(rated.score)
+                elif answer.failure is not None:
+                    what = answer.failure
+                    failed.write(Failed(document.id, STEP, what.reason, what.detail, what.raw, answer.request))
+                    failures[what.reason] += 1
+                    _check_failures(failures, asked.failure_limit, len(drawn))
+                bar.advance(1, teacher.note())
+        ledger = teacher.ledger()
     by_source: dict[str, int] = {}
     for source in drawn.values():
         by_source[source] = by_source.get(source, 0) + 1
     facts = {
         "teacher": teacher.name,
+        "prompts": sent_prompts(asked.teacher, "rate"),
         "requests": len(drawn),
+        "failures": dict(sorted(failures.items())),
         "scores": histogram(scores),
         "mean_score": round(sum(scores) / len(scores), 4) if scores else None,
         "sources": dict(sorted(by_source.items())),
     }
-    return Result(Counts(read=len(drawn), kept=len(scores), failed=failed), facts)
+    counts = Counts(read=len(drawn), kept=len(scores), failed=failures.total())
+    return Result(counts, facts, {"ledger": ledger} if ledger else {})
 
 
 def draw_evenly(corpus: Path, sample: int, seed: int) -> dict[str, str]:
@@ -122,22 +118,16 @@ def _chosen(corpus: Path, drawn: dict[str, str]) -> Iterator[Document]:
             yield document
 
 
-def _chunks(documents: Iterator[Document]) -> Iterator[list[Document]]:
-    while chunk := list(islice(documents, CHUNK_DOCUMENTS)):
-        yield chunk
+def _requests(corpus: Path, drawn: dict[str, str]) -> Iterator[RateRequest]:
+    for document in _chosen(corpus, drawn):
+        yield RateRequest(document.text, document.source)
 
 
-def _rate_chunk(teacher_name: str, documents: list[Document]) -> list[Reply]:
-    teacher = load_teacher(teacher_name)
-    return [_rate(teacher, document) for document in documents]
-
-
-def _rate(teacher: Teacher, document: Document) -> Reply:
-    request = RateRequest(document.text, document.source)
-    try:
-        rated = teacher.rate(request)
-        if not 0 <= rated.score <= HIGHEST:
-            raise TeacherError(f"a score of {rated.score}, outside of 0 to {HIGHEST:g}")
-    except TeacherError as error:
-        return Reply(None, Dropped(document.id, "annotate", "teacher error", str(error)))
-    return Reply(Rating(document.id, rated.score, rated.rationale, teacher.name, request_id(request)), None)
+def _check_failures(failures: Counter[str], limit: float, total: int) -> None:
+    """Stop as soon as the limit is passed: what is asked after that would be paid for nothing."""
+    if failures.total() > limit * total:
+        reasons = ", ".join(f"{reason} {rows}" for reason, rows in failures.most_common())
+        raise UserError(
+            f"{failures.total()} of {total} documents have no rating ({reasons}), more than the limit of {limit:.1%}; "
+            "nothing further was asked. Mend the cause, or raise `failure_limit`"
+        )

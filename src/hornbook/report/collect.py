@@ -21,6 +21,8 @@ from hornbook.errors import UserError
 from hornbook.records import Completion, Document, Dropped, Exercise, Outcome
 from hornbook.report.record import (
     Answer,
+    BrokenSection,
+    DiversityRecord,
     DocumentSample,
     ExerciseSample,
     LossPoint,
@@ -38,7 +40,7 @@ from hornbook.run.step import Counts
 from hornbook.tables import read_columns, read_rows
 
 SAMPLE_SCAN_ROWS = 200_000  # a sample is drawn from this many rows at most, so that a report of a large run is quick
-KEPT_EXERCISES, DROPPED_EXERCISES, TEXTBOOKS = 6, 6, 4
+KEPT_EXERCISES, DROPPED_EXERCISES, TEXTBOOKS, BROKEN_SECTIONS = 6, 6, 4, 4
 PASSED_PROBLEMS, FAILED_PROBLEMS = 3, 3  # of each task
 
 
@@ -89,6 +91,9 @@ def collect(work: Path, run_file: Path) -> RunRecord:
         exercises=_exercise_samples(finished, work),
         textbooks=_textbook_samples(finished),
         problems=_problem_samples(tuple(run.models), finished),
+        broken=_broken_sections(finished, work),
+        diversity=tuple(_diversity(step) for step in steps if step.family == "diversity"),
+        failures={step.name: _failures(step) for step in steps if "ledger" in step.timing},
     )
 
 
@@ -226,6 +231,53 @@ def _textbook_samples(steps: Mapping[str, StepRecord]) -> tuple[TextbookSample, 
     chosen = _smallest_ids((row[0] for row in read_columns(path, ["id"])), TEXTBOOKS)
     found = sorted((row for row in read_rows(path, Document) if row.id in chosen), key=lambda row: row.id)
     return tuple(TextbookSample(row.source, row.text) for row in found)
+
+
+def _broken_sections(steps: Mapping[str, StepRecord], work: Path) -> tuple[BrokenSection, ...]:
+    """Sections whose code did not run, of each outcome alike: the dropped ones, or where none was, those marked."""
+    if "examples" not in steps:
+        return ()
+    examples = steps["examples"]
+    by_outcome: dict[str, list[Dropped]] = {}
+    for row in read_rows(examples.directory / "dropped.parquet", Dropped):
+        of_outcome = by_outcome.setdefault(row.reason, [])
+        if len(of_outcome) < BROKEN_SECTIONS:
+            of_outcome.append(row)
+    dropped = {row.id: row for row in _take_in_turn(by_outcome, BROKEN_SECTIONS)}
+    if dropped:
+        written = work / examples.inputs["documents"] / "documents.parquet"
+        texts = {row.id: row.text for row in read_rows(written, Document) if row.id in dropped}
+        return tuple(
+            BrokenSection(row.reason.removeprefix("code "), row.detail, texts[row.id]) for row in dropped.values()
+        )
+    kept = islice(read_rows(examples.directory / "documents.parquet", Document), SAMPLE_SCAN_ROWS)
+    codes = ((json.loads(row.meta).get("code"), row.text) for row in kept)
+    broken = (BrokenSection(code, "", text) for code, text in codes if code in ("failed", "timeout"))
+    return tuple(islice(broken, BROKEN_SECTIONS))
+
+
+def _diversity(step: StepRecord) -> DiversityRecord:
+    path = step.directory / "diversity.json"
+    found = _read_json(path)
+    try:
+        return DiversityRecord(
+            name=step.name.removeprefix("diversity."),
+            of_set=found["set"],
+            corpus=found["corpus"],
+            curve=tuple(found["curve"]),
+            coverage=found["coverage"],
+        )
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path}: not the measures of a set ({error!r}); run the recipe again") from error
+
+
+def _failures(step: StepRecord) -> Mapping[str, int]:
+    """How many requests of a step had no usable reply, by reason."""
+    told = step.facts.get("failures")
+    if told is None:
+        path = step.directory / "failed.parquet"
+        told = Counter(str(reason) for (reason,) in read_columns(path, ["reason"])) if path.exists() else {}
+    return dict(sorted(told.items()))
 
 
 def _problem_samples(models: tuple[str, ...], steps: Mapping[str, StepRecord]) -> tuple[ProblemSample, ...]:

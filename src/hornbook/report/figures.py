@@ -84,6 +84,16 @@ class Curve:
     points: Sequence[LossPoint]
 
 
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """A measure of the first n texts of a set, and of the corpus at one number of texts. None: not measured."""
+
+    label: str  # of the measure
+    name: str  # of the set
+    points: Sequence[tuple[int, float | None]]
+    corpus: tuple[int, float | None] | None = None
+
+
 def rate_bars(key: str, title: str, groups: Sequence[BarGroup], top: float) -> str:
     """Grouped bars of rates from 0 to `top` percent, each with its interval and its number."""
     with mpl.rc_context(STYLE):
@@ -255,6 +265,48 @@ def score_histogram(key: str, title: str, bins: Sequence[ScoreBin], cut: float) 
         axes.legend(loc="upper right", fontsize=11.5, ncols=2, handlelength=1, labelcolor=MUTED, borderpad=0)
         figure.subplots_adjust(left=0.175, right=0.985, top=0.97, bottom=0.15)
         return _svg(figure, key, title)
+
+
+def growth_curve(key: str, title: str, growth: Growth) -> str:
+    """A measure against the number of texts, which doubles from point to point: a small picture, one of several."""
+    with mpl.rc_context(STYLE):
+        figure, axes = _canvas(310, 240)
+        measured = [(texts, value) for texts, value in growth.points if value is not None]
+        if measured:
+            axes.plot(*zip(*measured, strict=True), color=SERIES[1], linewidth=1.8, marker="o", markersize=5)
+            _legend_entry(axes, 0, growth.name, SERIES[1], "o")
+        if growth.corpus is not None and growth.corpus[1] is not None:
+            measured.append((growth.corpus[0], growth.corpus[1]))
+            axes.plot(*measured[-1], color=INK, linewidth=0, marker="D", markersize=6.5, clip_on=False)
+            _legend_entry(axes, 0.5, "real corpus", INK, "D")
+        axes.set_xscale("log", base=2)
+        ticks = [texts for texts, _ in growth.points][::-2]  # each at least twice the one before
+        axes.set_xticks(ticks, [f"{texts:,}" for texts in ticks])
+        axes.minorticks_off()
+        low, high = min((x for x, _ in measured), default=1), max((x for x, _ in measured), default=2)
+        axes.set_xlim(low / 1.25, high * 1.25)
+        axes.set_ylim(0, max([*(value for _, value in measured), 1e-9]) * 1.15)
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
+        if not measured:
+            axes.text(0.5, 0.5, "not measured", transform=axes.transAxes, ha="center", va="center", color=MUTED)
+            axes.set_yticks([])
+        axes.set_xlabel("number of texts")
+        axes.set_ylabel(growth.label)
+        figure.subplots_adjust(left=0.19, right=0.965, top=0.9, bottom=0.19)
+        return _svg(figure, key, title)
+
+
+def _legend_entry(axes: Axes, x: float, name: str, colour: str, marker: str) -> None:
+    """A marker and what it stands for, above the plot."""
+    axes.plot(
+        [x + 0.02], [1.07], transform=axes.transAxes, color=colour, linewidth=0, marker=marker, markersize=6,
+        clip_on=False,
+    )  # fmt: skip
+    axes.annotate(
+        _short(name, 14), (x + 0.02, 1.07), xycoords="axes fraction", xytext=(8, 0), textcoords="offset points",
+        va="center", fontsize=11.5, color=MUTED,
+    )  # fmt: skip
 
 
 def _canvas(width: int, height: int) -> tuple[Figure, Axes]:

@@ -7,16 +7,22 @@ from hornbook.report.record import RunRecord, StepRecord
 
 # What each kind of step does to the rows that flow through it. Other steps look at rows and pass none on.
 DOES = {
+    "topics": "grow a tree of topics to write about",
     "corpus": "read and sample files",
     "score": "score with the classifier",
     "filter": "keep the best scores",
     "textbooks": "write textbook sections",
+    "examples": "run the code of each section",
     "exercises": "write exercises",
+    "independent_tests": "write further tests from each docstring",
     "verify": "run each solution against its tests",
     "dedup": "drop near-duplicates",
     "decontaminate": "drop overlaps with test sets",
     "pack": "tokenize and pack",
 }
+# Steps whose rows the next step of a lane reads too, but does not pass on, and what those rows are.
+ASIDES = {"topics": "topics", "independent_tests": "sets of tests"}
+STARTS = ("topics", "textbooks", "exercises")  # their rows are new, whatever they read
 SETS = {
     "raw": "Raw code",
     "filtered": "Filtered code",
@@ -47,6 +53,7 @@ class Box:
     held_out: int | None  # of the kept rows: set aside for evaluation, and read by no step of the lane
     drops: tuple[Drop, ...]
     tokens: int | None
+    aside: str  # what its rows are, where they are read beside those of the lane; else empty
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +69,7 @@ def lanes(run: RunRecord) -> list[Lane]:
     """A lane for every row-carrying step that no other takes rows from: the packed sets, or how far an unfinished run
     came."""
     carrying = {step.directory.name: step for step in run.steps if step.family in DOES}
-    taken = {source.directory.name for step in carrying.values() if (source := _source(step, carrying)) is not None}
+    taken = {source.directory.name for step in carrying.values() for source in _read(step, carrying)}
     return [_lane(step, carrying, run) for name, step in carrying.items() if name not in taken]
 
 
@@ -72,9 +79,24 @@ def drops(run: RunRecord) -> Iterator[Drop]:
         yield from _drops(step)
 
 
+def _read(step: StepRecord, carrying: Mapping[str, StepRecord]) -> Iterator[StepRecord]:
+    """The steps whose rows this one passes on or reads beside them."""
+    source = _source(step, carrying)
+    yield from _asides(step, carrying) if source is None else (source, *_asides(step, carrying))
+
+
 def _source(step: StepRecord, carrying: Mapping[str, StepRecord]) -> StepRecord | None:
     """The step whose rows this one takes."""
-    return next((carrying[name] for name in step.inputs.values() if name in carrying), None)
+    if step.family in STARTS:
+        return None
+    found = (carrying[name] for name in step.inputs.values() if name in carrying)
+    return next((source for source in found if source.family not in ASIDES), None)
+
+
+def _asides(step: StepRecord, carrying: Mapping[str, StepRecord]) -> list[StepRecord]:
+    """The steps whose rows this one reads beside those it takes."""
+    found = (carrying[name] for name in step.inputs.values() if name in carrying)
+    return [source for source in found if source.family in ASIDES]
 
 
 def _lane(last: StepRecord, carrying: Mapping[str, StepRecord], run: RunRecord) -> Lane:
@@ -84,7 +106,7 @@ def _lane(last: StepRecord, carrying: Mapping[str, StepRecord], run: RunRecord) 
     packed = last.name.removeprefix("pack.")
     return Lane(
         title=SETS.get(packed, packed) if last.family == "pack" else f"As far as {last.name}",
-        boxes=tuple(_box(step) for step in steps),
+        boxes=tuple(_box(one) for step in steps for one in (*_asides(step, carrying), step)),
         read_by=tuple((model.name, share) for model in run.models if (share := _share(model.mixture, packed)) > 0),
     )
 
@@ -104,6 +126,7 @@ def _box(step: StepRecord) -> Box:
         held_out=step.facts.get("held_out"),
         drops=tuple(_drops(step)),
         tokens=step.facts.get("tokens"),
+        aside=ASIDES.get(step.family, ""),
     )
 
 

@@ -131,6 +131,26 @@ class TextbookSample:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenSection:
+    """A textbook section whose code did not run; `detail` is empty where such sections are kept and marked."""
+
+    outcome: str  # failed, timeout
+    detail: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class DiversityRecord:
+    """How diverse a synthetic set is, as the file of its step has it (`synthesize.diversity`)."""
+
+    name: str  # of the set
+    of_set: Mapping[str, Any]  # Measures
+    corpus: Mapping[str, Any]  # Measures
+    curve: tuple[Mapping[str, Any], ...]  # Points, of the set
+    coverage: Mapping[str, Any] | None  # Coverage; None: its rows have no topics
+
+
+@dataclass(frozen=True, slots=True)
 class RunDescription:
     """What `run.json` says of a run: which steps make it up, and where they are or will be."""
 
@@ -154,6 +174,9 @@ class RunRecord:
     exercises: tuple[ExerciseSample, ...]
     textbooks: tuple[TextbookSample, ...]
     problems: tuple[ProblemSample, ...]
+    broken: tuple[BrokenSection, ...]
+    diversity: tuple[DiversityRecord, ...]
+    failures: Mapping[str, Mapping[str, int]]  # of each step that asked a model: its unusable replies by reason
 
     def step(self, name: str) -> StepRecord | None:
         """The finished step of that name."""

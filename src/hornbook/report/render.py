@@ -5,21 +5,32 @@ All text of the corpus, of a teacher or of a model is hostile here. Every value 
 `visible` has made characters that steer a display into characters that show.
 """
 
-import json
-import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from hornbook.report import figures, flow
+from hornbook.report import agreement, diversity, figures, flow, ledger
 from hornbook.report.collect import collect
 from hornbook.report.paper import PAPER_MODELS, PAPER_NOTE, paper_groups
-from hornbook.report.record import ModelRecord, RunRecord, Score, StepRecord
+from hornbook.report.record import DiversityRecord, ModelRecord, RunRecord, Score, StepRecord
+from hornbook.report.shown import (
+    bytes_text,
+    duration,
+    excerpt,
+    facts_json,
+    flat_facts,
+    money,
+    number,
+    percent,
+    plain,
+    teacher_name,
+    three_places,
+    visible,
+)
 
 HERE = Path(__file__).parent
 TASKS = {  # name, what it is
@@ -29,9 +40,6 @@ TASKS = {  # name, what it is
     "bits_humaneval": ("HumanEval solutions", "reference solutions, given their prompts"),
     "bits_mbpp": ("MBPP solutions", "reference solutions, given their prompts"),
 }
-EXCERPT_LINES, EXCERPT_COLUMNS = 48, 160
-FACTS_SHOWN = 16  # of a step, in the text of a section; all of them stand in the table of steps
-BIDI_CONTROLS = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +52,7 @@ class Charts:
     losses: Markup
     learning_rates: Markup
     scores: Markup
+    diversity: Mapping[str, tuple[tuple[Markup, str], ...]]  # by set: pictures and captions
 
 
 def write_report(work: Path, run_file: Path, out: Path) -> None:
@@ -67,6 +76,7 @@ def render_report(run: RunRecord, out: Path) -> None:
     environment.filters |= {
         "number": number,
         "percent": percent,
+        "money": money,
         "bytes": bytes_text,
         "duration": duration,
         "excerpt": excerpt,
@@ -87,6 +97,11 @@ def render_report(run: RunRecord, out: Path) -> None:
         series={model.name: place % len(figures.SERIES) + 1 for place, model in enumerate(run.models)},
         lanes=flow.lanes(run),
         drops=list(flow.drops(run)),
+        agreement=agreement.agreement_of(run),
+        sections=agreement.section_rows(run),
+        diversity=[diversity.table_of(found) for found in run.diversity],
+        ledger=ledger.ledger_of(run),
+        prompts=list(ledger.prompts_of(run)),
         canaries={step.name: canary_counts(step) for step in run.steps},
         machines=machine_rows(run),
         recipe_yaml=yaml.safe_dump(run.description.recipe, sort_keys=False, allow_unicode=True, width=100),
@@ -115,6 +130,7 @@ def draw_charts(run: RunRecord) -> Charts:
         scores=_picture(figures.score_histogram("scores", "documents by score", run.bins, cut))
         if cut is not None and run.bins
         else Markup(),
+        diversity={found.name: tuple(_diversity_charts(found)) for found in run.diversity},
     )
 
 
@@ -155,6 +171,11 @@ def _bits_charts(run: RunRecord) -> Iterator[tuple[str, str, Markup]]:
             yield name, what, _picture(figures.bits_dots(f"bits-{task}", f"bits per byte: {name}", scores))
 
 
+def _diversity_charts(found: DiversityRecord) -> Iterator[tuple[Markup, str]]:
+    for key, title, growth, caption in diversity.growths_of(found):
+        yield _picture(figures.growth_curve(f"diversity-{found.name}-{key}", title, growth)), caption
+
+
 def _tasks(run: RunRecord) -> list[str]:
     """Every task of any model, in the order of the recipe."""
     return list(dict.fromkeys(task for model in run.models for task in model.scores))
@@ -191,15 +212,11 @@ def _result_cell(model: ModelRecord, task: str) -> ResultCell:
         return ResultCell("pending", "not run", "", "")
     if score.value is None:
         return ResultCell("unavailable", "unavailable", "", score.reason)
-    shown = percent if score.metric.startswith("pass@") else _three_places
+    shown = percent if score.metric.startswith("pass@") else three_places
     interval = "no interval"
     if score.low is not None and score.high is not None:
         interval = f"{shown(score.low)} – {shown(score.high)}"
     return ResultCell("measured", shown(score.value), interval, f"n {score.n:,} · errors {score.failed:,}")
-
-
-def _three_places(value: float) -> str:
-    return f"{value:.3f}"
 
 
 def canary_counts(step: StepRecord) -> tuple[int, int] | None:
@@ -218,93 +235,7 @@ def machine_rows(run: RunRecord) -> list[tuple[str, str]]:
     values: dict[str, dict[str, None]] = {}
     for step in run.steps:
         for key, value in step.machine.items():
-            values.setdefault(key.replace("_", " "), {})[_plain(value)] = None
+            values.setdefault(key.replace("_", " "), {})[plain(value)] = None
         if "backend" in step.facts:
-            values.setdefault("sandbox back end", {})[_plain(step.facts["backend"])] = None
+            values.setdefault("sandbox back end", {})[plain(step.facts["backend"])] = None
     return [(key, ", ".join(found)) for key, found in values.items()]
-
-
-def visible(value: Any) -> Any:
-    """Text with control characters, marks of writing direction and broken code points as characters that show."""
-    if not isinstance(value, str) or isinstance(value, Markup):
-        return value
-    return "".join(map(_visible_character, value)) if not value.isascii() or not value.isprintable() else value
-
-
-def _visible_character(character: str) -> str:
-    if character in "\n\t":
-        return character
-    hidden = character in BIDI_CONTROLS or unicodedata.category(character) in ("Cc", "Cs", "Cn", "Co")
-    return f"⟨U+{ord(character):04X}⟩" if hidden else character
-
-
-def excerpt(text: str) -> str:
-    """The beginning of a text: so many lines, each so wide, and how much was left out."""
-    lines = text.expandtabs(4).splitlines()
-    shown = [
-        line
-        if len(line) <= EXCERPT_COLUMNS
-        else f"{line[:EXCERPT_COLUMNS]} … {len(line) - EXCERPT_COLUMNS:,} more characters"
-        for line in lines[:EXCERPT_LINES]
-    ]
-    more = [f"… {len(lines) - EXCERPT_LINES:,} more lines"] if len(lines) > EXCERPT_LINES else []
-    return "\n".join([*shown, *more])
-
-
-def number(value: float) -> str:
-    """With thousands separated; a fraction with four significant digits."""
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4g}"
-
-
-def percent(share: float) -> str:
-    """A share as a percentage with one decimal."""
-    return "<0.1%" if 0 < share < 0.0005 else f"{100 * share:.1f}%"
-
-
-def bytes_text(size: int) -> str:
-    """A size in decimal units."""
-    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if size >= scale:
-            return f"{size / scale:.1f} {unit}"
-    return f"{size} B"
-
-
-def duration(seconds: float) -> str:
-    """Seconds, or minutes and seconds from two minutes on, or hours and minutes."""
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest:02} s" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02} min"
-
-
-def teacher_name(teacher: str) -> str:
-    """A teacher as a person should read it."""
-    return "builtin (offline rules, not an LLM)" if teacher == "builtin" else teacher
-
-
-def flat_facts(facts: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """The plain values of a step's facts, nested names joined: what a person can read at a glance."""
-    return list(_flat(facts, ""))[:FACTS_SHOWN]
-
-
-def _flat(facts: Mapping[str, Any], place: str) -> Iterator[tuple[str, str]]:
-    for key, value in facts.items():
-        name = f"{place} {key}".strip().replace("_", " ")
-        if isinstance(value, Mapping):
-            if key != "canaries":
-                yield from _flat(value, name)
-        elif not isinstance(value, Sequence) or isinstance(value, str):
-            yield name, _plain(value)
-
-
-def _plain(value: Any) -> str:
-    if value is None:
-        return "not set"
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return number(value) if isinstance(value, int | float) else str(value)
-
-
-def facts_json(step: StepRecord) -> str:
-    """Facts and timing of a step as its manifest has them."""
-    return json.dumps({"facts": step.facts, "timing": step.timing}, indent=1, ensure_ascii=False)

@@ -171,12 +171,14 @@ def is_running(work: Path) -> bool:
 
 def run_steps(
     work: Path,
+    run: str,
     targets: Sequence[Step],
     machine: MachineConfig,
     progress: Progress,
     tell: Callable[[Step, State, dict[str, Any] | None], None],
 ) -> None:
-    """Bring every target into being. `tell` hears of each step before it runs (no manifest) and after.
+    """Bring every target into being. `run` is the name under which costs are entered and capped; `tell` hears of each
+    step before it runs (no manifest) and after.
 
     Raises UserError for what the user can mend; the steps that finished before it stay finished.
     """
@@ -191,10 +193,10 @@ def run_steps(
                 tell(step, "done", read_manifest(work / directory_name(step)))
                 continue
             tell(step, state, None)
-            tell(step, "done", _run_step(work, step, machine, progress))
+            tell(step, "done", _run_step(work, run, step, machine, progress))
 
 
-def _run_step(work: Path, step: Step, machine: MachineConfig, progress: Progress) -> dict[str, Any]:
+def _run_step(work: Path, run: str, step: Step, machine: MachineConfig, progress: Progress) -> dict[str, Any]:
     final = work / directory_name(step)
     partial = final.with_name(final.name + PARTIAL)
     with _told_as_user_error(step, partial):
@@ -207,8 +209,8 @@ def _run_step(work: Path, step: Step, machine: MachineConfig, progress: Progress
         inputs = {key: work / directory_name(source) for key, source in step.inputs.items()}
         started, clock = datetime.now(UTC), time.monotonic()
         with PeakMemory() as memory:
-            result = function(step.config, inputs, Workspace(partial, machine, progress))
-        _check_counts(step, result.counts)
+            result = function(step.config, inputs, Workspace(partial, machine, progress, work, run))
+        check_counts(step.name, result.counts, step.failure_limit, "failed.parquet in its .partial directory")
         manifest = {
             "step": step.name,
             "identity": identity(step),
@@ -242,15 +244,17 @@ def _software() -> dict[str, str]:
     return {"platform": platform.platform(), "python": platform.python_version(), **found}
 
 
-def _check_counts(step: Step, counts: Counts | None) -> None:
+def check_counts(name: str, counts: Counts | None, failure_limit: float, failures: str) -> None:
+    """Raises RuntimeError where rows are unaccounted for, and UserError where more failed than may; `failures` says
+    where these stand."""
     if counts is None:
         return
     if not counts.balanced():
-        raise RuntimeError(f"{step.name}: the counts do not balance: {counts}")
-    if counts.failed > step.failure_limit * counts.read:
+        raise RuntimeError(f"{name}: the counts do not balance: {counts}")
+    if counts.failed > failure_limit * counts.read:
         raise UserError(
-            f"{step.name}: {counts.failed} of {counts.read} rows failed, more than the limit of "
-            f"{step.failure_limit:.1%}; see failed.parquet in its .partial directory, or raise its failure_limit"
+            f"{name}: {counts.failed} of {counts.read} rows failed, more than the limit of {failure_limit:.1%}; see "
+            f"{failures}, or raise the limit"
         )
 
 

@@ -26,6 +26,12 @@ class Progress(Protocol):
     def bar(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Bar]:
         """A bar of `total` units (None: not known)."""
 
+    def say(self, text: str) -> None:
+        """Show a text to whoever watches. No bar may be open."""
+
+    def confirm(self, question: str) -> bool | None:
+        """Ask whether to go on; None where nobody is there to answer. No bar may be open."""
+
 
 class Silent:
     """Shows nothing: for tests and for use as a library."""
@@ -33,6 +39,13 @@ class Silent:
     def bar(self, label: str, total: float | None, unit: str) -> AbstractContextManager[Bar]:
         """A bar nobody sees."""
         return _SilentBar()
+
+    def say(self, text: str) -> None:
+        """Nobody hears."""
+
+    def confirm(self, question: str) -> bool | None:
+        """Nobody answers."""
+        return None
 
 
 class _SilentBar(AbstractContextManager[Bar]):
@@ -56,6 +69,17 @@ class Terminal:
         """A bar of `total` units."""
         kind = _RichBar if self.console.is_terminal else _PlainBar
         return kind(self.console, label, total, unit)
+
+    def say(self, text: str) -> None:
+        """Print the text as it is."""
+        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+    def confirm(self, question: str) -> bool | None:
+        """Wait for `y` or anything else, on a terminal."""
+        if not (self.console.is_terminal and sys.stdin.isatty()):
+            return None
+        self.console.print(f"{question} [y/N] ", end="", markup=False, highlight=False)
+        return sys.stdin.readline().strip().lower() in ("y", "yes")
 
 
 class _Clocked(AbstractContextManager[Bar]):

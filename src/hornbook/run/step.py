@@ -43,6 +43,8 @@ class Workspace:
     directory: Path  # `<step>-<hash>.partial`: everything the step writes goes here
     machine: MachineConfig
     progress: Progress
+    shared: Path  # the work directory: what outlives a step, such as the journal of a teacher's replies
+    run: str  # the name under which costs are entered and capped
 
 
 StepFunction = Callable[[Any, Inputs, Workspace], Result]  # (config, inputs, work)

@@ -1,14 +1,15 @@
 """CodeExercises: functions to complete from their docstrings, with solution and tests (phi-1, section 2.2)."""
 
+from functools import partial
+
 from hornbook.recipe import ExercisesStep
-from hornbook.records import Dropped, Exercise, content_id
-from hornbook.run.step import Counts, Inputs, Result, Workspace
-from hornbook.run.workers import cpu_quota
-from hornbook.synthesize.topics import exercise_request, exercises_in_reach
-from hornbook.synthesize.writing import Chunk, Written, write_distinct
-from hornbook.tables import TableWriter
-from hornbook.teacher.load import load_teacher
-from hornbook.teacher.request import TeacherError, request_id
+from hornbook.records import Exercise, content_id
+from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.synthesize.sampling import exercise_requests, exercises_in_reach, read_topics
+from hornbook.synthesize.soundness import docstring_claims, flaw_of
+from hornbook.synthesize.writing import Commission, Written, write_distinct
+from hornbook.teacher.load import sent_prompts
+from hornbook.teacher.request import Answer, Request, WrittenExercise
 
 STEP = "exercises"
 
@@ -16,45 +17,40 @@ STEP = "exercises"
 def write_exercises(config: ExercisesStep, inputs: Inputs, work: Workspace) -> Result:
     """Have the teacher write `count` exercises that differ in id and in prompt.
 
-    Writes exercises.parquet (Exercise), dropped.parquet (reason `duplicate`) and failed.parquet (requests the teacher
-    could not answer). The teacher's solutions are not trusted here: the step `verify` runs them.
+    Writes exercises.parquet (Exercise), dropped.parquet (reasons `duplicate`, `trivial`, `contradiction`) and
+    failed.parquet (Failed). Topics are those of `inputs["topics"]`, where there is such an input; else the teacher's
+    own. The teacher's solutions are not trusted here: the step `verify` runs them.
     """
     asked = config.exercises
-    with (
-        TableWriter(work.directory / "exercises.parquet", Exercise) as kept,
-        TableWriter(work.directory / "dropped.parquet", Dropped) as dropped,
-        TableWriter(work.directory / "failed.parquet", Dropped) as failed,
-        work.progress.bar(STEP, asked.count, "exercises") as bar,
-    ):
-        workers = work.machine.workers or cpu_quota()
-        tables = (kept, dropped, failed)
-        tally = write_distinct(write_chunk, asked.teacher, config.seed, asked.count, workers, tables, STEP, bar)
-    facts = {
-        "teacher": load_teacher(asked.teacher).name,
-        "requested": asked.count,
-        "asked": tally.asked,
-        "distinct": tally.kept,
-        "in_reach": exercises_in_reach(),
-        "topics": dict(sorted(tally.topics.items())),
-    }
-    return Result(Counts(tally.asked, tally.kept, {"duplicate": tally.duplicates}, tally.failed), facts)
+    topics = read_topics(inputs.get("topics"))
+    commission = Commission(
+        step=STEP,
+        table="exercises.parquet",
+        row_type=Exercise,
+        unit="exercises",
+        teacher=asked.teacher,
+        count=asked.count,
+        failure_limit=asked.failure_limit,
+        request=partial(exercise_requests(asked.teacher, topics), config.seed),
+        written=judge,
+    )
+    facts = {"prompts": sent_prompts(asked.teacher, "exercise"), "in_reach": exercises_in_reach(asked.teacher, topics)}
+    return write_distinct(commission, work, facts)
 
 
-def write_chunk(chunk: Chunk) -> list[Written[Exercise]]:
-    """The exercises of a range of requests, in order."""
-    teacher = load_teacher(chunk.teacher)
-    written = []
-    for number in range(chunk.start, chunk.stop):
-        request = exercise_request(chunk.seed, number)
-        asked = request_id(request)
-        try:
-            answer = teacher.write_exercise(request)
-        except TeacherError as error:
-            written.append(Written[Exercise](None, asked, request.topic, failure=str(error)))
-            continue
-        row = Exercise(
-            content_id(answer.prompt + answer.solution),
-            answer.topic, answer.name, answer.prompt, answer.solution, answer.tests, asked,
-        )  # fmt: skip
-        written.append(Written(row, row.id, request.topic, (content_id(row.prompt),)))
-    return written
+def judge(request: Request[WrittenExercise], answer: Answer[WrittenExercise]) -> Written[Exercise]:
+    """The row of an exercise, and what is wrong with it, if it can be read."""
+    made = answer.value
+    assert made is not None  # answers without a value never come here
+    tests = tuple(dict.fromkeys((*made.tests, *docstring_claims(made.prompt, made.name))))
+    row = Exercise(
+        content_id(made.prompt + made.solution),
+        made.topic,
+        made.name,
+        made.prompt,
+        made.solution,
+        tests,
+        answer.request,
+    )
+    reason, detail = flaw_of(made.prompt, made.solution, tests)
+    return Written(row, row.id, made.topic, (content_id(row.prompt),), reason, detail)

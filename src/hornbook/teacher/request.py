@@ -1,60 +1,40 @@
-"""What a teacher is asked and what it answers: structured fields that also render to a prompt."""
+"""What a teacher is asked and what it answers: fields that render to a prompt, and a reply that parses to a value.
 
+A request knows nothing of models, endpoints or money. Its `subject` says what it is about whatever the prompt's words
+are, so that a reply to an earlier wording can be found and compared (`hornbook why-miss`).
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from string import Template
-from typing import Protocol
+from typing import Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+from pydantic import BaseModel
 
 from hornbook.prompts.load import read_prompt
 from hornbook.records import content_id
+from hornbook.teacher.parsing import (
+    ExerciseReply,
+    GradeReply,
+    RatingReply,
+    Reason,
+    TeacherError,
+    TestsReply,
+    TopicsReply,
+    check_echo,
+    parse_json,
+    split_exercise,
+    split_section,
+    split_tests,
+)
 
-
-class TeacherError(Exception):
-    """A reply that cannot be used: no answer, or one that does not parse. Counted as failed, never as a low score."""
-
-
-@dataclass(frozen=True, slots=True)
-class RateRequest:
-    """Rate the educational value of one document (phi-1, section 2.1)."""
-
-    document: str
-    source: str
-
-    def render(self) -> str:
-        """The prompt."""
-        return Template(read_prompt("rate")).substitute(document=self.document, source=self.source)
-
-
-@dataclass(frozen=True, slots=True)
-class TextbookRequest:
-    """Write a textbook section on a topic for an audience (phi-1, section 2.2)."""
-
-    topic: str
-    audience: str
-    style: str
-    seed: int  # tells apart sections that agree in all else
-
-    def render(self) -> str:
-        """The prompt."""
-        fields = {"topic": self.topic, "audience": self.audience, "style": self.style, "seed": str(self.seed)}
-        return Template(read_prompt("textbook")).substitute(fields)
-
-
-@dataclass(frozen=True, slots=True)
-class ExerciseRequest:
-    """Write an exercise on a topic, of a given name where one is given (phi-1, section 2.2)."""
-
-    topic: str
-    seed: int  # tells apart exercises that agree in all else
-    name: str | None = None
-    difficulty: str | None = None
-
-    def render(self) -> str:
-        """The prompt."""
-        fields = {"topic": self.topic, "name": self.name or "any", "difficulty": self.difficulty or "any"}
-        return Template(read_prompt("exercise")).substitute(fields, seed=str(self.seed))
-
-
-Request = RateRequest | TextbookRequest | ExerciseRequest
+A = TypeVar("A")
+A_co = TypeVar("A_co", covariant=True)
+Task = Literal["rate", "textbook", "exercise", "tests", "topics", "grade"]
+Subject = Literal["code", "general"]
+HIGHEST_SCORE, HIGHEST_GRADE = 5.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,23 +56,301 @@ class WrittenExercise:
     tests: tuple[str, ...]  # assert statements
 
 
+@dataclass(frozen=True, slots=True)
+class Graded:
+    """A teacher's grade of a student's answer (phi-1, section 4: the assessment comes first)."""
+
+    score: float  # 0 to 10
+    assessment: str
+
+
+class Request(ABC, Generic[A_co]):
+    """One thing asked of a teacher."""
+
+    __slots__ = ()
+    task: ClassVar[Task]
+    schema: ClassVar[type[BaseModel] | None] = None  # of a JSON reply; None: the reply is Markdown
+
+    @property
+    def prompt_name(self) -> str:
+        """The file in `prompts/` that it renders."""
+        return self.task
+
+    @property
+    def sample(self) -> int:
+        """Which of several independent replies to the same text is meant, from 0."""
+        return 0
+
+    @property
+    @abstractmethod
+    def subject(self) -> str:
+        """What it is about: the same for every wording of the prompt, different for different things."""
+
+    @abstractmethod
+    def render(self) -> str:
+        """The text that is sent."""
+
+    @abstractmethod
+    def parse(self, reply: str) -> A_co:
+        """What the reply says. Raises TeacherError for a reply that is of no use."""
+
+
+@dataclass(frozen=True, slots=True)
+class RateRequest(Request[Rated]):
+    """Rate the educational value of one document (phi-1, section 2.1)."""
+
+    document: str
+    source: str
+    task: ClassVar[Task] = "rate"
+    schema: ClassVar[type[BaseModel] | None] = RatingReply
+
+    @property
+    def subject(self) -> str:
+        """The document."""
+        return f"rate {content_id(self.document)} of {self.source}"
+
+    @property
+    def echo(self) -> str:
+        """What the reply must repeat, so that a rating of another document is never taken for this one's."""
+        return content_id(self.document)[:8]
+
+    def render(self) -> str:
+        """The prompt."""
+        return _fill("rate", document=self.document, source=self.source, echo=self.echo)
+
+    def parse(self, reply: str) -> Rated:
+        """A score from 0 to 5 and why."""
+        found = parse_json(reply, RatingReply)
+        check_echo("document", found.document, self.echo)
+        if not 0 <= found.score <= HIGHEST_SCORE:
+            raise TeacherError("wrong schema", f"a score of {found.score}, outside of 0 to {HIGHEST_SCORE:g}")
+        return Rated(found.score, found.rationale)
+
+
+@dataclass(frozen=True, slots=True)
+class TextbookRequest(Request[str]):
+    """Write a textbook section on a topic for an audience (phi-1, section 2.2; phi-1.5 for general knowledge)."""
+
+    topic: str
+    audience: str
+    style: str
+    seed: int  # tells apart sections that agree in all else, for the built-in teacher
+    words: tuple[str, ...] = ()  # that must occur, as in TinyStories
+    about: Subject = "code"
+    path: str = ""  # where the topic stands in its tree: `Science > Physics`
+    extract: str = ""  # of a real document, to start from and not to copy
+    task: ClassVar[Task] = "textbook"
+
+    @property
+    def prompt_name(self) -> str:
+        """By what it is about, and whether it starts from an extract."""
+        return prompt_of_section(self.about, bool(self.extract))
+
+    @property
+    def subject(self) -> str:
+        """All but the words of the prompt."""
+        extract = f" from {content_id(self.extract)}" if self.extract else ""
+        words = ", ".join(self.words)
+        return f"textbook {self.seed}: {self.topic} | {self.path} | {self.audience} | {self.style} | {words}{extract}"
+
+    def render(self) -> str:
+        """The prompt."""
+        fields = {"topic": self.topic, "audience": self.audience, "style": self.style, "words": ", ".join(self.words)}
+        return _fill(self.prompt_name, **fields, path=self.path or self.topic, extract=self.extract)
+
+    def parse(self, reply: str) -> str:
+        """A section of Markdown."""
+        return split_section(reply, self.topic)
+
+
+def prompt_of_section(about: Subject, from_extract: bool) -> str:
+    """The prompt for a section."""
+    if from_extract:
+        return "textbook_extract"
+    return "textbook_code" if about == "code" else "textbook_general"
+
+
+@dataclass(frozen=True, slots=True)
+class ExerciseRequest(Request[WrittenExercise]):
+    """Write an exercise on a topic, of a given name where one is given (phi-1, section 2.2)."""
+
+    topic: str
+    seed: int  # tells apart exercises that agree in all else, for the built-in teacher
+    name: str | None = None
+    difficulty: str | None = None
+    words: tuple[str, ...] = ()  # that the docstring must use
+    task: ClassVar[Task] = "exercise"
+    schema: ClassVar[type[BaseModel] | None] = ExerciseReply
+
+    @property
+    def subject(self) -> str:
+        """All but the words of the prompt."""
+        return f"exercise {self.seed}: {self.topic} | {self.name} | {self.difficulty} | {', '.join(self.words)}"
+
+    def render(self) -> str:
+        """The prompt."""
+        fields = {"name": self.name or "any", "difficulty": self.difficulty or "any"}
+        return _fill("exercise", topic=self.topic, words=", ".join(self.words) or "any", **fields)
+
+    def parse(self, reply: str) -> WrittenExercise:
+        """An exercise with its solution and tests."""
+        found = parse_json(reply, ExerciseReply)
+        if self.name is not None:
+            check_echo("name", found.name, self.name)
+        prompt, solution = split_exercise(found.code, found.name)
+        return WrittenExercise(self.topic, found.name, prompt, solution, split_tests(found.tests, found.name))
+
+
+@dataclass(frozen=True, slots=True)
+class TestsRequest(Request[tuple[str, ...]]):
+    """Write tests for an exercise from its signature and docstring alone: an opinion independent of its solution."""
+
+    __test__: ClassVar[bool] = False  # the name is ours, not pytest's
+
+    name: str
+    prompt: str  # imports, signature, docstring
+    number: int  # of several independent sets, from 1
+    task: ClassVar[Task] = "tests"
+    schema: ClassVar[type[BaseModel] | None] = TestsReply
+
+    @property
+    def subject(self) -> str:
+        """The exercise and which set."""
+        return f"tests {self.number} of {content_id(self.prompt)}"
+
+    @property
+    def sample(self) -> int:
+        """The number of the set."""
+        return self.number
+
+    def render(self) -> str:
+        """The prompt."""
+        return _fill("tests", name=self.name, prompt=self.prompt)
+
+    def parse(self, reply: str) -> tuple[str, ...]:
+        """Assert statements."""
+        found = parse_json(reply, TestsReply)
+        check_echo("name", found.name, self.name)
+        return split_tests(found.tests, self.name)
+
+
+@dataclass(frozen=True, slots=True)
+class TopicsRequest(Request[tuple[str, ...]]):
+    """Propose topics below a node of a tree of topics."""
+
+    path: tuple[str, ...]  # from the root to the node
+    count: int
+    known: tuple[str, ...] = ()  # siblings to avoid
+    task: ClassVar[Task] = "topics"
+    schema: ClassVar[type[BaseModel] | None] = TopicsReply
+
+    @property
+    def subject(self) -> str:
+        """The node."""
+        besides = f" besides {content_id(repr(self.known))}" if self.known else ""
+        return f"topics {self.count} below {' > '.join(self.path)}{besides}"
+
+    def render(self) -> str:
+        """The prompt."""
+        known = "\n".join(f"- {title}" for title in self.known) or "- (none)"
+        return _fill("topics", topic=self.path[-1], path=" > ".join(self.path), count=str(self.count), known=known)
+
+    def parse(self, reply: str) -> tuple[str, ...]:
+        """Titles, cleaned of white space; empty ones left out."""
+        found = parse_json(reply, TopicsReply)
+        check_echo("topic", found.topic, self.path[-1])
+        titles = tuple(title for title in (" ".join(text.split()) for text in found.topics) if title)
+        if not titles:
+            raise TeacherError("empty", "no topic")
+        return titles[: self.count]
+
+
+@dataclass(frozen=True, slots=True)
+class GradeRequest(Request[Graded]):
+    """Grade a student's answer to a programming problem (phi-1, section 4)."""
+
+    problem: str
+    answer: str
+    number: int = 0  # of several independent grades
+    task: ClassVar[Task] = "grade"
+    schema: ClassVar[type[BaseModel] | None] = GradeReply
+
+    @property
+    def subject(self) -> str:
+        """The problem and the answer."""
+        return f"grade {self.number} of {self.echo}"
+
+    @property
+    def sample(self) -> int:
+        """The number of the grade."""
+        return self.number
+
+    @property
+    def echo(self) -> str:
+        """What the reply must repeat."""
+        return content_id(f"{self.problem}\0{self.answer}")[:8]
+
+    def render(self) -> str:
+        """The prompt."""
+        return _fill("grade", problem=self.problem, answer=self.answer, echo=self.echo)
+
+    def parse(self, reply: str) -> Graded:
+        """A score from 0 to 10 and the assessment before it."""
+        found = parse_json(reply, GradeReply)
+        check_echo("answer", found.answer, self.echo)
+        if not 0 <= found.score <= HIGHEST_GRADE:
+            raise TeacherError("wrong schema", f"a score of {found.score}, outside of 0 to {HIGHEST_GRADE:g}")
+        return Graded(found.score, found.assessment)
+
+
+def _fill(name: str, /, **fields: str) -> str:
+    return Template(read_prompt(name)).substitute(fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a request has no value: a fixed word, what was wrong, and the reply as it came."""
+
+    reason: Reason
+    detail: str
+    raw: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(Generic[A]):
+    """What came of one request: a value, or why there is none."""
+
+    request: str  # the id under which the reply is kept
+    value: A | None
+    failure: Failure | None = None
+
+
 class Teacher(Protocol):
-    """Annotates, writes or grades. Every method raises TeacherError where the reply is of no use."""
+    """Rates, writes, proposes and grades."""
 
     @property
     def name(self) -> str:
         """What a person reads wherever this teacher's work is shown."""
 
-    def rate(self, request: RateRequest) -> Rated:
-        """A score from 0 to 5 and why."""
+    def rehearse(self, requests: Iterable[Request[Any]], total: int) -> None:
+        """Ask the first few of about `total` requests, and show what they give and what the rest will cost.
 
-    def write_textbook(self, request: TextbookRequest) -> str:
-        """A section of Markdown."""
+        Raises UserError where the user does not want the rest.
+        """
 
-    def write_exercise(self, request: ExerciseRequest) -> WrittenExercise:
-        """An exercise with its solution and tests."""
+    def answers(self, requests: Iterable[Request[A]]) -> Iterator[Answer[A]]:
+        """An answer for each request, in order. The requests are taken as they are needed."""
+
+    def note(self) -> str:
+        """A few words for the progress bar, such as what was spent."""
+
+    def ledger(self) -> Mapping[str, Any]:
+        """What the step has cost so far, killed runs of it included; JSON values."""
 
 
-def request_id(request: Request) -> str:
-    """The id of a request: the content id of its rendered prompt."""
-    return content_id(request.render())
+TeacherContext = AbstractContextManager[Teacher]
+
+
+def request_id(request: Request[Any]) -> str:
+    """The id of a request that no model has a part in."""
+    return content_id(request.subject)

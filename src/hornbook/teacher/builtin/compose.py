@@ -6,6 +6,7 @@ from random import Random
 from typing import Any, Protocol
 
 from hornbook.teacher.builtin.primitives import NO_CONSTANTS, Change, Condition, Constant, Domain
+from hornbook.teacher.builtin.wording import Pen
 
 PARAMETER_SHARE = 0.12  # of the constants that may be parameters of the function instead of literals
 THAT = ("that ", "whose ", "with ", "of ")  # how an adjunct begins that may follow a noun with its own adjunct
@@ -34,6 +35,7 @@ class Choice:
     tags: tuple[str, ...] = ()
     returns: str = ""
     level: int = 3  # how strongly the code binds, as in `Change`
+    more: tuple[str, ...] = ()  # phrases that exercises have besides
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,9 +94,10 @@ class Bound:
         """A change as a property: `square`."""
         return self.fill(self.part.by)
 
-    def phrase(self, rng: Random) -> str:
+    def phrase(self, pen: Pen) -> str:
         """A choice in words."""
-        return self.fill(rng.choice(self.part.phrases))
+        more: tuple[str, ...] = self.part.more if pen.exercise else ()
+        return self.fill(pen.choice((*self.part.phrases, *more)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +115,7 @@ class Draft:
     camel: bool = False  # the name of a class
 
 
-Builder = Callable[[Sequence[Any], Random], Draft]  # parts are `Bound` or None, one for each slot
+Builder = Callable[[Sequence[Any], Pen], Draft]  # parts are `Bound` or None, one for each slot
 Allowed = Callable[[Sequence[Any]], bool]  # parts are unbound or None
 
 

@@ -12,6 +12,7 @@ from random import Random
 
 from hornbook.records import Problem
 from hornbook.teacher.builtin.grammar import FAMILIES, THOROUGH, Made, draw, is_reserved
+from hornbook.teacher.builtin.wording import Pen
 
 PROBLEMS = 164  # as many as HumanEval has, so that intervals compare
 SEED = 20230620
@@ -37,9 +38,9 @@ def drilled() -> list[Made]:
 
     for place, name in enumerate(sorted(shares)):
         family = next(family for family in FAMILIES if family.name == name)
-        rng = Random(f"drill {SEED} {place} {name}")  # noqa: S311 (no secret)
+        pen = Pen(f"drill {SEED} {place} {name}")
         for _ in range(shares[name]):
-            made = draw(rng, family, wanted, THOROUGH)
+            made = draw(pen, family, wanted, THOROUGH)
             used.add(made.composition)
             exercises.append(made)
     Random(SEED).shuffle(exercises)  # noqa: S311

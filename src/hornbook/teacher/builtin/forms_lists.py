@@ -1,12 +1,12 @@
 """Families on one list that are no single pipeline: grouping, sorting by a key, replacing, searching, combining."""
 
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from hornbook.teacher.builtin.compose import Builder, Choice, Draft, Family, noun_phrase, say, tags_of, type_of
 from hornbook.teacher.builtin.pipeline import different, generator_text, guarded, list_parameter, same_type
 from hornbook.teacher.builtin.primitives import Kind, changes, conditions
+from hornbook.teacher.builtin.wording import Pen, Wording
 
 INT_CONDITIONS, INT_CHANGES = conditions("int"), changes("int")
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
@@ -28,11 +28,11 @@ STR_KEYS = tuple(change for change in STR_CHANGES if change.name in STR_KEY_NAME
 
 
 def _grouping(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, key, way = parts
-        parameter, _, x = list_parameter(kind, rng)
-        items = noun_phrase(condition, parameter.name, "", rng)
-        doc = say(way.phrase(rng), items).replace("@y", key.by())
+        parameter, _, x = list_parameter(kind, pen)
+        items = noun_phrase(condition, parameter.name, "", pen)
+        doc = say(way.phrase(pen), items).replace("@y", key.by())
         line = way.part.code.replace("@e", key.code(x)).replace("@x", x)
         body = ("result = {}", f"for {x} in {parameter.name}:", *guarded(condition, x, 1, line), "return result")
         returns = f"dict[{type_of(key.part.gives)}, {'int' if way.name == 'count' else parameter.annotation}]"
@@ -44,19 +44,20 @@ def _grouping(kind: Kind) -> Builder:
 GROUPINGS = (
     Choice("group", "result.setdefault(@e, []).append(@x)", ("Group @n by @y in a dict of lists.",
                                                               "Return a dict of lists that groups @n by @y."),
-           tags=("group", "group_by")),
+           tags=("group", "group_by"),
+           more=("Collect @n in a dict of lists by @y.", "Gather @n into a dict of lists by @y.")),
     Choice("count", "result[@e] = result.get(@e, 0) + 1", ("Count @n by @y in a dict.",
-                                                          "Return a dict that counts @n by @y."), tags=("count_by",
-                                                                                                        "tally")),
+                                                          "Return a dict that counts @n by @y."),
+           tags=("count_by", "tally"), more=("Tally @n by @y in a dict.", "Return a dict of the counts of @n by @y.")),
 )  # fmt: skip
 
 
 def _sorting(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, key, way = parts
-        parameter, _, x = list_parameter(kind, rng)
-        items = noun_phrase(condition, parameter.name, "", rng)
-        doc = say(way.phrase(rng), items).replace("@y", key.by())
+        parameter, _, x = list_parameter(kind, pen)
+        items = noun_phrase(condition, parameter.name, "", pen)
+        doc = say(way.phrase(pen), items).replace("@y", key.by())
         source = f"[{x} for {x} in {parameter.name} if {condition.code(x)}]" if condition else parameter.name
         code = way.part.code.replace("@l", source).replace("@y", f"lambda {x}: {key.code(x)}")
         returns = parameter.annotation
@@ -68,20 +69,27 @@ def _sorting(kind: Kind) -> Builder:
 
 
 SORTINGS = (
-    Choice("up", "sorted(@l, key=@y)", ("Sort @n by @y, keeping ties in order.",), tags=("sort_by", "order_by")),
+    Choice("up", "sorted(@l, key=@y)", ("Sort @n by @y, keeping ties in order.",), tags=("sort_by", "order_by"),
+           more=("Order @n by @y, keeping ties in order.", "Return @n sorted by @y, ties in their order.")),
     Choice("down", "sorted(@l, key=@y, reverse=True)", ("Sort @n by @y from high to low, keeping ties in order.",),
-           tags=("sort_down_by", "rank_by")),
+           tags=("sort_down_by", "rank_by"),
+           more=("Order @n from high to low by @y, keeping ties in order.",
+                 "Return @n sorted by @y, highest first, ties in their order.")),
 )  # fmt: skip
 
 
 def _partition(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, change = parts
-        parameter, _, x = list_parameter(kind, rng)
-        items = noun_phrase(condition, parameter.name, "", rng)
-        named = change.many(rng, items) if change else items
-        doc = rng.choice((f"Return a pair of lists: {named}; and all other {parameter.name}.",
-                          f"Split {parameter.name} into a pair of lists: {named}; and all the others."))  # fmt: skip
+        parameter, _, x = list_parameter(kind, pen)
+        items = noun_phrase(condition, parameter.name, "", pen)
+        named = change.many(pen, items) if change else items
+        doc = pen.pick(Wording(
+            (f"Return a pair of lists: {named}; and all other {parameter.name}.",
+             f"Split {parameter.name} into a pair of lists: {named}; and all the others."),
+            (say(f"Put @n in one list and the other {parameter.name} in another; return both.", named),
+             f"Divide {parameter.name} into two lists, returned as a pair: {named}; and the rest."),
+        ))  # fmt: skip
         body = (
             "chosen, others = [], []",
             f"for {x} in {parameter.name}:",
@@ -100,13 +108,17 @@ def _partition(kind: Kind) -> Builder:
 
 
 def _replacement(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, change = parts
-        parameter, singular, x = list_parameter(kind, rng)
-        test = condition.holds(rng)
+        parameter, singular, x = list_parameter(kind, pen)
+        test = condition.holds(pen)
         which, by = f"each {singular} that {test}", change.by()
-        doc = rng.choice((f"Return a copy of {parameter.name} where {which} is replaced by its {by}.",
-                          f"Replace {which} by its {by} and keep the others."))  # fmt: skip
+        doc = pen.pick(Wording(
+            (f"Return a copy of {parameter.name} where {which} is replaced by its {by}.",
+             f"Replace {which} by its {by} and keep the others."),
+            (f"In {parameter.name}, replace {which} by its {by}.",
+             f"Copy {parameter.name}, replacing {which} by its {by}."),
+        ))  # fmt: skip
         body = (f"return [{change.code(x)} if {condition.code(x)} else {x} for {x} in {parameter.name}]",)
         tags = (("replace", "update", "change"), *tags_of(condition, change), (parameter.name,))
         return Draft((parameter,), parameter.annotation, doc, body, tags)
@@ -115,11 +127,11 @@ def _replacement(kind: Kind) -> Builder:
 
 
 def _prefix(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, change, end = parts
-        parameter, singular, x = list_parameter(kind, rng)
-        items = f"the {parameter.name} before the first {singular} that {condition.holds(rng)}"
-        doc = say(end.phrase(rng), change.many(rng, items) if change else items)
+        parameter, singular, x = list_parameter(kind, pen)
+        items = f"the {parameter.name} before the first {singular} that {condition.holds(pen)}"
+        doc = say(end.phrase(pen), change.many(pen, items) if change else items)
         before, inside, after = end.part.code.split("; ")
         body = (
             before,
@@ -154,10 +166,10 @@ def _prefix_allowed(parts: Sequence[Any]) -> bool:
 
 
 def _search(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, way = parts
-        parameter, singular, x = list_parameter(kind, rng)
-        doc = way.phrase(rng).replace("@a", f"{singular} that {condition.holds(rng)}").replace("@p", parameter.name)
+        parameter, singular, x = list_parameter(kind, pen)
+        doc = way.phrase(pen).replace("@a", f"{singular} that {condition.holds(pen)}").replace("@p", parameter.name)
         lines = way.part.code.replace("@x", x).replace("@c", condition.code(x)).replace("@p", parameter.name)
         return Draft(
             (parameter,),
@@ -174,27 +186,29 @@ SEARCHES = (
     Choice("first", "for i, @x in enumerate(@p):;     if @c:;         return i; return -1",
            ("Return the index of the first @a, or -1 if there is none.",
             "Find the index of the first @a, or -1 if there is none."),
-           tags=("index_of", "find_first", "position"), returns="int"),
+           tags=("index_of", "find_first", "position"), returns="int",
+           more=("Tell at which index the first @a is, or -1 if there is none.",)),
     Choice("last", "result = -1; for i, @x in enumerate(@p):;     if @c:;         result = i; return result",
            ("Return the index of the last @a, or -1 if there is none.",), tags=("last_index", "find_last"),
-           returns="int"),
+           returns="int", more=("Find the index of the last @a, or -1 if there is none.",
+                                "Tell at which index the last @a is, or -1 if there is none.")),
     Choice("every", "return [i for i, @x in enumerate(@p) if @c]",
            ("Return a list of the indexes of every @a.", "List the index of each @a."), tags=("indexes", "positions"),
-           returns="list[int]"),
+           returns="list[int]", more=("Make a list of the index of each @a.",)),
     Choice("index_sum", "return sum(i for i, @x in enumerate(@p) if @c)",
            ("Return the sum of the indexes of every @a.",),
-           tags=("index_sum",), returns="int"),
+           tags=("index_sum",), returns="int", more=("Add up the indexes of every @a.", "Sum the index of each @a.")),
     Choice("by_index", "return {i: @x for i, @x in enumerate(@p) if @c}",
            ("Return a dict from the index of each @a to its value.",),
-           tags=("index_map",), returns="dict[int, @t]"),
+           tags=("index_map",), returns="dict[int, @t]", more=("Map the index of each @a to its value in a dict.",)),
 )  # fmt: skip
 
 
-def _neighbours(parts: Sequence[Any], rng: Random) -> Draft:
+def _neighbours(parts: Sequence[Any], pen: Pen) -> Draft:
     first, second, way = parts
-    parameter, _, _ = list_parameter("int", rng)
-    relation = f"a {first.holds(rng)} and b {second.holds(rng)}"
-    doc = way.phrase(rng).replace("@w", relation).replace("@p", parameter.name)
+    parameter, _, _ = list_parameter("int", pen)
+    relation = f"a {first.holds(pen)} and b {second.holds(pen)}"
+    doc = way.phrase(pen).replace("@w", relation).replace("@p", parameter.name)
     test = f"{first.code('a')} and {second.code('b')}"
     line = way.part.code.replace("@f", f"a, b in zip({parameter.name}, {parameter.name}[1:])").replace("@c", test)
     tags = (*tags_of(way), ("neighbours", "pairs"), *tags_of(first, second))
@@ -214,11 +228,11 @@ NEIGHBOUR_ENDS = (
 
 
 def _two_conditions(kind: Kind) -> Builder:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         first, link, second, end = parts
-        parameter, singular, x = list_parameter(kind, rng)
-        items = f"{singular} that {first.holds(rng)} {link.name} {second.holds(rng)}"
-        doc = say(end.phrase(rng), items)
+        parameter, singular, x = list_parameter(kind, pen)
+        items = f"{singular} that {first.holds(pen)} {link.name} {second.holds(pen)}"
+        doc = say(end.phrase(pen), items)
         left = f"({first.code(x)})" if link.name == "or" and first.part.compound else first.code(x)
         test = f"{left} {link.name} {second.code(x)}"
         code = end.part.code.replace("@x", x).replace("@f", f"{x} in {parameter.name}").replace("@c", test)
@@ -245,11 +259,11 @@ def _pair_allowed(parts: Sequence[Any]) -> bool:
     return different((parts[0], parts[2]))
 
 
-def _two_steps(parts: Sequence[Any], rng: Random) -> Draft:
+def _two_steps(parts: Sequence[Any], pen: Pen) -> Draft:
     first, change, second, end = parts
-    parameter, _, x = list_parameter("int", rng)
-    items = change.many(rng, noun_phrase(first, parameter.name, "", rng))
-    doc = f"Take {items}. {end.phrase(rng)}".replace("@n", noun_phrase(second, "results", "", rng))
+    parameter, _, x = list_parameter("int", pen)
+    items = change.many(pen, noun_phrase(first, parameter.name, "", pen))
+    doc = f"Take {items}. {end.phrase(pen)}".replace("@n", noun_phrase(second, "results", "", pen))
     code = end.part.code.replace("@x", "x").replace("@f", "x in results").replace("@c", second.code("x"))
     body = (f"results = [{generator_text(x, parameter.name, first, change)}]", f"return {code}")
     return Draft((parameter,), end.part.returns.replace("@t", "int"), doc, body, tags_of(end, second, change, first))

@@ -2,19 +2,18 @@
 
 from collections.abc import Sequence
 from itertools import pairwise
-from random import Random
 from typing import Any
 
 from hornbook.teacher.builtin.compose import Bound, Choice, Draft, Family, Parameter, noun_phrase, say, tags_of, type_of
-from hornbook.teacher.builtin.pipeline import INTS, SINGULAR, different
+from hornbook.teacher.builtin.pipeline import different
 from hornbook.teacher.builtin.primitives import Change, Domain, changes, conditions
+from hornbook.teacher.builtin.wording import FLOAT, INDEX, INTS, NUMBER, SINGULAR, START, TWO_NUMBERS, Pen, Wording
 
 INT_CHANGES, INT_CONDITIONS = changes("int"), conditions("int")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
 GENTLE = tuple(change for change in INT_TO_INT if change.name in ("double", "times", "plus", "minus", "from",
                                                                   "divide", "negate",
                                                                   "distance", "cap", "floor"))  # fmt: skip
-NUMBER = ("n", "number", "value", "num", "x", "score", "age", "points")
 RESULT = "the result"
 
 SHORTENING = frozenset(("first", "last", "head", "tail", "drop_first", "drop_last", "remove"))
@@ -26,8 +25,6 @@ LABEL_PAIRS: Domain = (("low", "high"), ("yes", "no"), ("left", "right"), ("red"
                                   ("small", "large"), ("hot", "cold"), ("win", "lose"))  # fmt: skip
 LABELS = Choice("labels", domain=LABEL_PAIRS, tags=("label", "classify", "kind"))
 
-PAIRS = (("a", "b"), ("x", "y"), ("m", "n"), ("p", "q"), ("left", "right"), ("width", "height"), ("first", "second"),
-         ("age", "size"), ("cost", "price"))  # fmt: skip
 OPERATIONS = (
     Choice("sum", "@1 + @2", ("the sum of @1 and @2",), tags=("sum", "added"), level=1),
     Choice("difference", "@1 - @2", ("the difference @1 minus @2",), tags=("difference", "minus"), level=1),
@@ -49,26 +46,26 @@ COMPARISONS = (
 )  # fmt: skip
 
 
-def _chain(first_line: str, start: str, steps: Sequence[Bound | None], rng: Random) -> tuple[list[str], str, str, str]:
+def _chain(first_line: str, start: str, steps: Sequence[Bound | None], pen: Pen) -> tuple[list[str], str, str, str]:
     """Code and words of successive changes: lines, the last expression, the sentences, the last phrase."""
     present = [step for step in steps if step is not None]
     lines, said = [f"result = {first_line}"] if first_line else [], []
     item = "result" if first_line else start
     for step in present[:-1]:
         lines.append(f"result = {step.code(item)}")
-        said.append(step.one(rng, start if item == start else RESULT))
+        said.append(step.one(pen, start if item == start else RESULT))
         item = "result"
-    phrase = present[-1].one(rng, start if item == start else RESULT)
+    phrase = present[-1].one(pen, start if item == start else RESULT)
     words = "".join(f"{'Take' if number == 0 else 'Then take'} {words}. " for number, words in enumerate(said))
     return lines, present[-1].code(item), words, phrase
 
 
-def stepping(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun: str) -> Any:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
-        name = rng.choice(names)
-        lines, last, words, phrase = _chain("", name, parts, rng)
+def stepping(kind: str, names: Wording[str], annotation: str, maker: str, noun: str) -> Any:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
+        name = pen.pick(names)
+        lines, last, words, phrase = _chain("", name, parts, pen)
         final: Change = [part for part in parts if part is not None][-1].part
-        doc = f"{words}Return {phrase}."
+        doc = words + pen.vary(f"Return {phrase}.", f"Compute {phrase}.", f"Find {phrase}.")
         body = (*lines, f"return {last}")
         return Draft(
             (Parameter(name, annotation, maker),), type_of(final.gives), doc, body, (*tags_of(*parts), (noun,))
@@ -89,15 +86,15 @@ def steps_allowed(parts: Sequence[Any]) -> bool:
     return len({part.parameter for part in present if part.parameter}) == len([p for p in present if p.parameter])
 
 
-def branching(kind: str, names: tuple[str, ...], annotation: str, maker: str, noun: str) -> Any:
-    def build(parts: Sequence[Any], rng: Random) -> Draft:
+def branching(kind: str, names: Wording[str], annotation: str, maker: str, noun: str) -> Any:
+    def build(parts: Sequence[Any], pen: Pen) -> Draft:
         condition, yes, no = parts
-        name = rng.choice(names)
+        name = pen.pick(names)
         unchanged = f"{name} itself"
-        here = yes.one(rng, name)
-        there = no.one(rng, name) if no else unchanged
-        test = condition.holds(rng)
-        doc = rng.choice((
+        here = yes.one(pen, name)
+        there = no.one(pen, name) if no else unchanged
+        test = condition.holds(pen)
+        doc = pen.choice((
             f"If {name} {test}, return {here}; otherwise return {there}.",
             f"Return {here} if {name} {test}, otherwise {there}.",
         ))  # fmt: skip
@@ -124,11 +121,11 @@ def branch_allowed(parts: Sequence[Any]) -> bool:
     return bool(yes.gives == gives and (no is None or yes.name != no.name))
 
 
-def _label(parts: Sequence[Any], rng: Random) -> Draft:
+def _label(parts: Sequence[Any], pen: Pen) -> Draft:
     first, second, labels = parts
-    name = rng.choice(NUMBER)
+    name = pen.pick(NUMBER)
     one, two = labels.fill("@k"), labels.fill("@j")
-    doc = f'Return {one} if {name} {first.holds(rng)}, {two} if it {second.holds(rng)}, and "other" otherwise.'
+    doc = f'Return {one} if {name} {first.holds(pen)}, {two} if it {second.holds(pen)}, and "other" otherwise.'
     body = (
         f"if {first.code(name)}:",
         f"    return {one}",
@@ -143,24 +140,24 @@ def _label_allowed(parts: Sequence[Any]) -> bool:
     return bool(parts[0].name != parts[1].name)
 
 
-def _two_numbers(parts: Sequence[Any], rng: Random) -> Draft:
+def _two_numbers(parts: Sequence[Any], pen: Pen) -> Draft:
     operation, change, condition = parts
-    one, two = rng.choice(PAIRS)
+    one, two = pen.pick(TWO_NUMBERS)
     first = operation.part.code.replace("@1", one).replace("@2", two)
-    taken = operation.phrase(rng).replace("@1", one).replace("@2", two)
+    taken = operation.phrase(pen).replace("@1", one).replace("@2", two)
     parameters = (Parameter(one, "int", "int"), Parameter(two, "int", "int"))
     tags = (*tags_of(operation, change, condition), ("pair",))
     if condition is None:
         if change is None:
             raise AssertionError("refused by `_two_numbers_allowed`")
-        doc = f"Take {taken}. Return {change.one(rng, RESULT)}."
+        doc = f"Take {taken}. Return {change.one(pen, RESULT)}."
         body = (f"result = {first}", f"return {change.code('result')}")
         return Draft(parameters, type_of(change.part.gives), doc, body, tags)
     test = f"return {condition.code('result')}"
     if change is None:
-        doc = f"Return True if {taken} {condition.holds(rng)}."
+        doc = f"Return True if {taken} {condition.holds(pen)}."
         return Draft(parameters, "bool", doc, (f"result = {first}", test), tags)
-    doc = f"Take {taken}. Return True if {change.one(rng, RESULT)} {condition.holds(rng)}."
+    doc = f"Take {taken}. Return True if {change.one(pen, RESULT)} {condition.holds(pen)}."
     return Draft(parameters, "bool", doc, (f"result = {first}", f"result = {change.code('result')}", test), tags)
 
 
@@ -171,10 +168,10 @@ def _two_numbers_allowed(parts: Sequence[Any]) -> bool:
     return change is None or (change.gives == "int" and not (change.parameter and condition.parameter))
 
 
-def _compare(parts: Sequence[Any], rng: Random) -> Draft:
+def _compare(parts: Sequence[Any], pen: Pen) -> Draft:
     comparison, left, right = parts
-    name = rng.choice(NUMBER)
-    doc = comparison.phrase(rng).replace("@1", left.one(rng, name)).replace("@2", right.one(rng, name))
+    name = pen.pick(NUMBER)
+    doc = comparison.phrase(pen).replace("@1", left.one(pen, name)).replace("@2", right.one(pen, name))
     code = comparison.part.code.replace("@l", left.code(name)).replace("@r", right.code(name))
     return Draft(
         (Parameter(name, "int", "int"),),
@@ -190,16 +187,20 @@ def _compare_allowed(parts: Sequence[Any]) -> bool:
     return bool(left.name != right.name)
 
 
-def _repeat(parts: Sequence[Any], rng: Random) -> Draft:
+def _repeat(parts: Sequence[Any], pen: Pen) -> Draft:
     times, first, second, result = parts
-    name = rng.choice(("n", "start", "number", "value", "first", "x"))
+    name = pen.pick(START)
     count = times.fill("@k")
-    said = f"replace v by {first.one(rng, 'v')}"
+    said = f"replace v by {first.one(pen, 'v')}"
     lines = [f"    v = {first.code('v')}"]
     if second:
-        said += f" and then by {second.one(rng, 'v')}"
+        said += f" and then by {second.one(pen, 'v')}"
         lines.append(f"    v = {second.code('v')}")
-    opening = f"Start with v = {name}. Repeat {count} times: {said}."
+    opening = pen.vary(
+        f"Start with v = {name}. Repeat {count} times: {said}.",
+        f"Let v be {name}. Then, {count} times over, {said}.",
+        f"With v = {name} at first, {said}; do so {count} times.",
+    )
     if result.name == "last":
         doc, body = f"{opening} Return v.", (f"v = {name}", f"for _ in range({count}):", *lines, "return v")
     else:
@@ -221,17 +222,22 @@ def _repeat_allowed(parts: Sequence[Any]) -> bool:
     return second is None or different((first, second))
 
 
-def _until(parts: Sequence[Any], rng: Random) -> Draft:
+def _until(parts: Sequence[Any], pen: Pen) -> Draft:
     bound, first, second, result = parts
-    name = rng.choice(("n", "start", "number", "value", "first", "x"))
+    name = pen.pick(START)
     limit = bound.fill("@k")
-    said = f"replace v by {first.one(rng, 'v')}"
+    said = f"replace v by {first.one(pen, 'v')}"
     lines = [f"    v = {first.code('v')}"]
     if second:
-        said += f" and then by {second.one(rng, 'v')}"
+        said += f" and then by {second.one(pen, 'v')}"
         lines.append(f"    v = {second.code('v')}")
     before, inside, after = result.part.code.split("; ")
-    doc = f"Start with v = {name}. While v is less than {limit}, {said}. {result.phrase(rng)}"
+    opening = pen.vary(
+        f"Start with v = {name}. While v is less than {limit}, {said}.",
+        f"Let v be {name}. As long as v is below {limit}, {said}.",
+        f"With v = {name} at first, {said}, again and again while v < {limit}.",
+    )
+    doc = f"{opening} {result.phrase(pen)}"
     body = (f"v = {name}", before, f"while v < {limit}:", *lines, inside, after)
     filled = tuple(line for line in body if line)
     return Draft((Parameter(name, "int", "count"),), result.part.returns, doc, filled, tags_of(result, first, second))
@@ -250,11 +256,11 @@ RECURSIONS = (
 )  # fmt: skip
 
 
-def _recursion(parts: Sequence[Any], rng: Random) -> Draft:
+def _recursion(parts: Sequence[Any], pen: Pen) -> Draft:
     operation, condition, change = parts
-    name = rng.choice(INTS)
-    items = noun_phrase(condition, name, "", rng)
-    doc = say(operation.phrase(rng), change.many(rng, items) if change else items)
+    name = pen.pick(INTS)
+    items = noun_phrase(condition, name, "", pen)
+    doc = say(operation.phrase(pen), change.many(pen, items) if change else items)
     item = change.code("x") if change else "x"
     combined = operation.part.code.replace("@e", item)
     empty = operation.part.returns
@@ -274,33 +280,37 @@ def _recursion_allowed(parts: Sequence[Any]) -> bool:
     return not (plain and operation.name == "list")
 
 
-def _sequence(parts: Sequence[Any], rng: Random) -> Draft:
+def _sequence(parts: Sequence[Any], pen: Pen) -> Draft:
     start, first, second = parts
     initial = start.fill("@k")
-    n = rng.choice(("n", "k", "index", "place", "i"))
+    n = pen.pick(INDEX)
     previous = "the term before"
-    said = first.one(rng, previous)
+    said = first.one(pen, previous)
     rest = f"previous = @f({n} - 1)"
     lines = [f"if {n} == 0:", f"    return {initial}", rest]
     item = "previous"
     if second:
         lines.append(f"previous = {first.code(item)}")
-        doc = f"Term 0 is {initial}. To get term {n}, take {said}, then {second.one(rng, RESULT)}. Return term {n}."
+        doc = f"Term 0 is {initial}. To get term {n}, take {said}, then {second.one(pen, RESULT)}. Return term {n}."
         lines.append(f"return {second.code(item)}")
     else:
-        doc = f"Term 0 is {initial}, and each next term is {said}. Return term {n}."
+        doc = pen.vary(
+            f"Term 0 is {initial}, and each next term is {said}. Return term {n}.",
+            f"A sequence begins with {initial} as term 0; each next term is {said}. Return term {n}.",
+            f"Return term {n} of the sequence where term 0 is {initial} and each other term is {said}.",
+        )
         lines.append(f"return {first.code(item)}")
     return Draft(
         (Parameter(n, "int", "small"),), "int", doc, tuple(lines), (*tags_of(first, second), ("term", "sequence"))
     )
 
 
-def _generator(parts: Sequence[Any], rng: Random) -> Draft:
+def _generator(parts: Sequence[Any], pen: Pen) -> Draft:
     condition, change = parts
-    name = rng.choice(INTS)
-    items = noun_phrase(condition, name, "", rng)
-    frame = rng.choice(("Yield @n, one by one.", "Generate @n, one by one."))
-    doc = frame.replace("@n", change.many(rng, items) if change else items)
+    name = pen.pick(INTS)
+    items = noun_phrase(condition, name, "", pen)
+    frame = pen.choice(("Yield @n, one by one.", "Generate @n, one by one."))
+    doc = frame.replace("@n", change.many(pen, items) if change else items)
     lines = [f"for x in {name}:"]
     if condition:
         lines.append(f"    if {condition.code('x')}:")
@@ -317,11 +327,11 @@ def _something(parts: Sequence[Any]) -> bool:
     return any(part is not None for part in parts)
 
 
-def _float_check(parts: Sequence[Any], rng: Random) -> Draft:
+def _float_check(parts: Sequence[Any], pen: Pen) -> Draft:
     first, second, condition = parts
-    name = rng.choice(FLOAT_NAMES)
-    lines, last, words, phrase = _chain("", name, (first, second), rng)
-    doc = f"{words}Return True if {phrase} {condition.holds(rng)}."
+    name = pen.pick(FLOAT)
+    lines, last, words, phrase = _chain("", name, (first, second), pen)
+    doc = f"{words}Return True if {phrase} {condition.holds(pen)}."
     body = (*lines, f"result = {last}", f"return {condition.code('result')}")
     return Draft((Parameter(name, "float", "float"),), "bool", doc, body,
                  (("check", "is", "test"), *tags_of(first, second, condition)))  # fmt: skip
@@ -333,7 +343,6 @@ def _float_check_allowed(parts: Sequence[Any]) -> bool:
     return steps_allowed(present) and not (condition.parameter and any(part.parameter for part in present))
 
 
-FLOAT_NAMES = ("x", "price", "temperature", "rate", "amount", "height", "length", "speed", "cost", "weight")
 FLOAT_CHANGES, FLOAT_CONDITIONS = changes("float"), conditions("float")
 FLOAT_TO_FLOAT = tuple(change for change in FLOAT_CHANGES if change.gives == "float")
 TIMES = Choice("times", domain=((2,), (3,), (4,)), tags=("repeat", "iterate"))
@@ -355,7 +364,7 @@ FAMILIES: tuple[Family, ...] = (
            stepping("int", NUMBER, "int", "int", "number"), steps_allowed, none_share=(0, 0, 0.75)),
     Family("decimals", "arithmetic with decimal numbers", 2.0, (FLOAT_CHANGES, (None, *FLOAT_CHANGES), (None,
                                                                                                         *FLOAT_CHANGES)),
-           stepping("float", FLOAT_NAMES, "float", "float", "float"), steps_allowed, none_share=(0, 0.1, 0.75)),
+           stepping("float", FLOAT, "float", "float", "float"), steps_allowed, none_share=(0, 0.1, 0.75)),
     Family("decimal checks", "comparing decimal numbers", 1.2, (FLOAT_TO_FLOAT, (None, *FLOAT_TO_FLOAT),
                                                                 FLOAT_CONDITIONS),
            _float_check, _float_check_allowed),

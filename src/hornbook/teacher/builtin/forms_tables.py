@@ -1,7 +1,6 @@
 """Families on tables and containers: windows, rows, grids, stacks, queues, entries of dictionaries, points."""
 
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from hornbook.teacher.builtin.compose import (
@@ -16,22 +15,22 @@ from hornbook.teacher.builtin.compose import (
 )  # fmt: skip
 from hornbook.teacher.builtin.pipeline import different, generator_text, guarded, list_parameter, same_type
 from hornbook.teacher.builtin.primitives import changes, conditions
-from hornbook.teacher.builtin.sources import DICTS, MATRICES
+from hornbook.teacher.builtin.wording import DICTS, GRIDS, POINTS, Pen, Wording
 
 INT_CONDITIONS, INT_CHANGES = conditions("int"), changes("int")
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
 
 
-def _pieces(parts: Sequence[Any], rng: Random) -> Draft:
+def _pieces(parts: Sequence[Any], pen: Pen) -> Draft:
     shape, aggregate, change = parts
-    parameter, _, _ = list_parameter("int", rng)
-    piece, noun, opening = shape.fill(shape.part.code), shape.part.returns, shape.phrase(rng)
+    parameter, _, _ = list_parameter("int", pen)
+    piece, noun, opening = shape.fill(shape.part.code), shape.part.returns, shape.phrase(pen)
     loop = piece.replace("@p", parameter.name)
     window = f"{parameter.name}[i:i + {shape.fill('@k')}]"
     value = aggregate.part.code.replace("@l", window)
-    items = say(aggregate.phrase(rng), noun)
-    doc = f"{opening} Return a list of {change.many(rng, items) if change else items}."
+    items = say(aggregate.phrase(pen), noun)
+    doc = f"{opening} Return a list of {change.many(pen, items) if change else items}."
     gives = type_of(change.part.gives) if change else aggregate.part.returns
     element = change.code(value) if change else value
     return Draft((parameter,), f"list[{gives}]", doc.replace("@p", parameter.name), (f"return [{element} for {loop}]",),
@@ -64,13 +63,16 @@ ROW_AGGREGATES = (
 )
 
 
-def _rows(parts: Sequence[Any], rng: Random) -> Draft:
+def _rows(parts: Sequence[Any], pen: Pen) -> Draft:
     aggregate, condition, change = parts
-    name = rng.choice(MATRICES[:5])
-    items = noun_phrase(condition, "values", "", rng)
-    said = say(aggregate.phrase(rng), change.many(rng, items) if change else items)
-    doc = rng.choice((f"For each row of {name}, take {said}. Return these in a list.",
-                      f"Return a list with, for each row of {name}, {said}."))  # fmt: skip
+    name = pen.pick(GRIDS)
+    items = noun_phrase(condition, "values", "", pen)
+    said = say(aggregate.phrase(pen), change.many(pen, items) if change else items)
+    doc = pen.pick(Wording(
+        (f"For each row of {name}, take {said}. Return these in a list.",
+         f"Return a list with, for each row of {name}, {said}."),
+        (f"List, for each row of {name}, {said}.", f"From each row of {name} collect {said}, in a list."),
+    ))  # fmt: skip
     generator = generator_text("x", "row", condition, change)
     code = aggregate.part.code.replace("@g", generator).replace("@h", f"[{generator}]")
     returns = f"list[{aggregate.part.returns.replace('@t', type_of(change.part.gives) if change else 'int')}]"
@@ -85,27 +87,37 @@ def _rows_allowed(parts: Sequence[Any]) -> bool:
     return condition is not None or change is not None
 
 
-def _grid(parts: Sequence[Any], rng: Random) -> Draft:
+def _grid(parts: Sequence[Any], pen: Pen) -> Draft:
     condition, change = parts
-    name = rng.choice(MATRICES[:5])
+    name = pen.pick(GRIDS)
     if condition:
-        doc = f"Return a copy of {name} where each value that {condition.holds(rng)} is replaced by its {change.by()}."
+        which = f"each value that {condition.holds(pen)}"
         element = f"{change.code('x')} if {condition.code('x')} else x"
     else:
-        doc = f"Return a copy of {name} where each value is replaced by its {change.by()}."
+        which = "each value"
         element = change.code("x")
+    doc = pen.vary(
+        f"Return a copy of {name} where {which} is replaced by its {change.by()}.",
+        f"Copy {name} with {which} replaced by its {change.by()}.",
+        f"In a copy of {name}, replace {which} by its {change.by()}.",
+    )
     gives = type_of(change.part.gives)
     return Draft((Parameter(name, "list[list[int]]", "matrix"),), f"list[list[{gives}]]", doc,
                  (f"return [[{element} for x in row] for row in {name}]",),
                  (("replace", "map", "update"), *tags_of(condition, change), ("cells", "matrix")))  # fmt: skip
 
 
-def _stack(parts: Sequence[Any], rng: Random) -> Draft:
+def _stack(parts: Sequence[Any], pen: Pen) -> Draft:
     condition, change, end = parts
-    parameter, singular, x = list_parameter("int", rng)
+    parameter, singular, x = list_parameter("int", pen)
     pushed = f"its {change.by()}" if change else "it"
-    which = f"if it {condition.holds(rng)}, push {pushed} on a stack, otherwise pop the top if any"
-    doc = f"For each {singular}: {which}. {end.phrase(rng)}"
+    test = condition.holds(pen)
+    rule = pen.vary(
+        f"For each {singular}: if it {test}, push {pushed} on a stack, otherwise pop the top if any.",
+        f"Take each {singular} in turn. If it {test}, push {pushed} on a stack; if not, pop the top if any.",
+        f"Keep a stack: for each {singular} that {test} push {pushed}, for any other pop the top if any.",
+    )
+    doc = f"{rule} {end.phrase(pen)}"
     body = (
         "stack = []",
         f"for {x} in {parameter.name}:",
@@ -125,12 +137,12 @@ STACK_ENDS = (
 )
 
 
-def _queue(parts: Sequence[Any], rng: Random) -> Draft:
+def _queue(parts: Sequence[Any], pen: Pen) -> Draft:
     size, condition, change, end = parts
-    parameter, _, x = list_parameter("int", rng)
-    items = noun_phrase(condition, parameter.name, "", rng)
-    items = change.many(rng, items) if change else items
-    doc = f"{say('Put @n in a queue', items)} that keeps only the last {size.fill('@k')}. {end.phrase(rng)}"
+    parameter, _, x = list_parameter("int", pen)
+    items = noun_phrase(condition, parameter.name, "", pen)
+    items = change.many(pen, items) if change else items
+    doc = f"{say('Put @n in a queue', items)} that keeps only the last {size.fill('@k')}. {end.phrase(pen)}"
     body = (
         f"queue = deque(maxlen={size.fill('@k')})",
         f"for {x} in {parameter.name}:",
@@ -151,10 +163,10 @@ QUEUE_ENDS = (
 )  # fmt: skip
 
 
-def _entries(parts: Sequence[Any], rng: Random) -> Draft:
+def _entries(parts: Sequence[Any], pen: Pen) -> Draft:
     """Entries of a dict: a condition on one side, a change of either side, and what is made of them."""
     condition, change, end = parts
-    name = rng.choice(DICTS)
+    name = pen.pick(DICTS)
     tested, variable = ("key", "k") if condition.part.kind == "str" else ("value", "v")
     if change and change.part.kind == "str":
         key, value, said = change.code("k"), "v", "keys"
@@ -162,12 +174,12 @@ def _entries(parts: Sequence[Any], rng: Random) -> Draft:
         key, value, said = "k", change.code("v"), "values"
     else:
         key, value, said = "k", "v", ""
-    entries = f"the entries of {name} whose {tested} {condition.holds(rng)}"
+    entries = f"the entries of {name} whose {tested} {condition.holds(pen)}"
     side = end.part.returns.split(";")[1]
-    changed = change.many(rng, "the " + (said or side)) if change else f"the {side}"
-    doc = say(say(end.phrase(rng), changed, "@c"), entries)
+    changed = change.many(pen, "the " + (said or side)) if change else f"the {side}"
+    doc = say(say(end.phrase(pen), changed, "@c"), entries)
     if change and side == "entries":
-        doc = f"Keep {entries}, with {change.many(rng, 'the ' + said)}."
+        doc = f"Keep {entries}, with {change.many(pen, 'the ' + said)}."
     code = end.part.code.replace("@k", key).replace("@v", value)
     code = code.replace("@i", f"for k, v in {name}.items() if {condition.code(variable)}")
     key_type = type_of(change.part.gives) if change and said == "keys" else "str"
@@ -202,12 +214,12 @@ def _entries_allowed(parts: Sequence[Any]) -> bool:
     return bool((change.kind == "str") == (side == "keys"))
 
 
-def _points(parts: Sequence[Any], rng: Random) -> Draft:
+def _points(parts: Sequence[Any], pen: Pen) -> Draft:
     first, second, value, end = parts
-    name = rng.choice(("points", "positions", "cells"))
+    name = pen.pick(POINTS)
     doc = say(
-        end.phrase(rng),
-        f"{value.phrase(rng)} for the (x, y) in {name} where x {first.holds(rng)} and y {second.holds(rng)}",
+        end.phrase(pen),
+        f"{value.phrase(pen)} for the (x, y) in {name} where x {first.holds(pen)} and y {second.holds(pen)}",
     )
     generator = f"{value.part.code} for x, y in {name} if {first.code('x')} and {second.code('y')}"
     returns = end.part.returns

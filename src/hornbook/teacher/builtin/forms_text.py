@@ -1,14 +1,23 @@
 """Families on single strings, two strings, dates, formatted text, and small classes."""
 
 from collections.abc import Sequence
-from random import Random
 from typing import Any
 
 from hornbook.teacher.builtin.compose import Choice, Draft, Family, Parameter, noun_phrase, say, tags_of, type_of
 from hornbook.teacher.builtin.forms_numbers import RESULT, branch_allowed, branching, stepping, steps_allowed
-from hornbook.teacher.builtin.pipeline import INTS, SINGULAR
 from hornbook.teacher.builtin.primitives import changes, conditions
-from hornbook.teacher.builtin.sources import TEXTS as TEXT
+from hornbook.teacher.builtin.wording import (
+    DAY,
+    FORMATTED_NUMBER,
+    FORMATTED_WORD,
+    INTS,
+    SINGULAR,
+    STATE,
+    TEXTS,
+    TWO_WORDS,
+    WORD,
+    Pen,
+)  # fmt: skip
 
 STR_CONDITIONS, STR_CHANGES = conditions("str"), changes("str")
 STR_TO_STR = tuple(change for change in STR_CHANGES if change.gives == "str")
@@ -16,19 +25,18 @@ INT_CONDITIONS, INT_CHANGES = conditions("int"), changes("int")
 INT_TO_INT = tuple(change for change in INT_CHANGES if change.gives == "int")
 CHAR_CONDITIONS, CHAR_CHANGES = conditions("char"), changes("char")
 CHAR_TO_CHAR = tuple(change for change in CHAR_CHANGES if change.gives == "char")
-WORD = ("word", "name", "tag", "label", "title", "key")
 
 
-def _validation(parts: Sequence[Any], rng: Random) -> Draft:
+def _validation(parts: Sequence[Any], pen: Pen) -> Draft:
     first, second, link, third = parts
-    name = rng.choice(WORD)
-    words = [first.holds(rng), second.holds(rng)]
+    name = pen.pick(WORD)
+    words = [first.holds(pen), second.holds(pen)]
     codes = [first.code(name), second.code(name)]
     if third:
-        words.append(third.holds(rng))
+        words.append(third.holds(pen))
         codes.append(third.code(name))
     said = f" {link.name} ".join(words)
-    doc = rng.choice((f"Return True if {name} {said}.", f"Check whether {name} {said}."))
+    doc = pen.choice((f"Return True if {name} {said}.", f"Check whether {name} {said}."))
     body = (f"return {f' {link.name} '.join(codes)}",)
     return Draft((Parameter(name, "str", "word"),), "bool", doc, body,
                  (("is_valid", "check", "accept", "validate"), *tags_of(first, second)))  # fmt: skip
@@ -44,16 +52,16 @@ def _validation_allowed(parts: Sequence[Any]) -> bool:
     return len(names) == len(present) and len(set(named)) == len(named)
 
 
-def _substitution(parts: Sequence[Any], rng: Random) -> Draft:
+def _substitution(parts: Sequence[Any], pen: Pen) -> Draft:
     condition, second, replacement = parts
-    name = rng.choice(TEXT)
+    name = pen.pick(TEXTS)
     mask = isinstance(replacement.part, Choice)
-    said = replacement.phrase(rng) if mask else f"its {replacement.by()}"
+    said = replacement.phrase(pen) if mask else f"its {replacement.by()}"
     code = replacement.fill(replacement.part.code) if mask else replacement.code("c")
-    which, test = condition.holds(rng), condition.code("c")
+    which, test = condition.holds(pen), condition.code("c")
     if second:
-        which, test = f"{which} or {second.holds(rng)}", f"{test} or {second.code('c')}"
-    doc = rng.choice((f"Return {name} with each character that {which} replaced by {said}.",
+        which, test = f"{which} or {second.holds(pen)}", f"{test} or {second.code('c')}"
+    doc = pen.choice((f"Return {name} with each character that {which} replaced by {said}.",
                       f"In {name}, replace each character that {which} by {said}."))  # fmt: skip
     body = (f'return "".join({code} if {test} else c for c in {name})',)
     return Draft((Parameter(name, "str", "text"),), "str", doc, body,
@@ -76,11 +84,11 @@ NEARLY_ALL = frozenset(("c_other", "not_in_set", "not_space"))  # `or` with one 
 MASKS = Choice("mask", "@k", ("@k",), (("*",), ("#",), ("-",), ("_",), ("?",), ("x",)), ("hidden", "masked"))
 
 
-def _word_substitution(parts: Sequence[Any], rng: Random) -> Draft:
+def _word_substitution(parts: Sequence[Any], pen: Pen) -> Draft:
     condition, change = parts
-    name = rng.choice(TEXT)
-    doc = rng.choice((f"Return {name} with each word that {condition.holds(rng)} replaced by its {change.by()}.",
-                      f"In {name}, replace each word that {condition.holds(rng)} by its {change.by()}."))  # fmt: skip
+    name = pen.pick(TEXTS)
+    doc = pen.choice((f"Return {name} with each word that {condition.holds(pen)} replaced by its {change.by()}.",
+                      f"In {name}, replace each word that {condition.holds(pen)} by its {change.by()}."))  # fmt: skip
     body = (f'return " ".join({change.code("w")} if {condition.code("w")} else w for w in {name}.split())',)
     return Draft((Parameter(name, "str", "sentence"),), "str", doc, body,
                  (("replace_words", "rewrite", "edit"), *tags_of(condition, change), ("text",)))  # fmt: skip
@@ -91,12 +99,10 @@ def _same_kind(parts: Sequence[Any]) -> bool:
     return not (condition.parameter and condition.parameter == change.parameter)
 
 
-def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
+def _two_strings(parts: Sequence[Any], pen: Pen) -> Draft:
     change, relation = parts
-    one, two = rng.choice(
-        (("a", "b"), ("s", "t"), ("word", "other"), ("name", "key"), ("old", "new"), ("start", "end"))
-    )
-    said = relation.phrase(rng).replace("@1", change.one(rng, one)).replace("@2", change.one(rng, two))
+    one, two = pen.pick(TWO_WORDS)
+    said = relation.phrase(pen).replace("@1", change.one(pen, one)).replace("@2", change.one(pen, two))
     body = (f"left = {change.code(one)}", f"right = {change.code(two)}", f"return {relation.part.code}")
     returns = relation.part.returns.replace("@t", type_of(change.part.gives))
     return Draft((Parameter(one, "str", "word"), Parameter(two, "str", "word")), returns, said, body,
@@ -104,28 +110,34 @@ def _two_strings(parts: Sequence[Any], rng: Random) -> Draft:
 
 
 RELATIONS = (
-    Choice("equal", "left == right", ("Return True if @1 equals @2.",), tags=("same", "equal"), returns="bool"),
-    Choice(
-        "differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"), returns="bool"
-    ),
-    Choice("before", "left < right", ("Return True if @1 is less than @2.",), tags=("before", "less"), returns="bool"),
-    Choice("both", "left + right", ("Return @1 plus @2.",), tags=("joined", "together"), returns="@t"),
-    Choice("pair", "[left, right]", ("Return a list of @1 and @2.",), tags=("pair", "both"), returns="list[@t]"),
-    Choice(
-        "smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"), returns="@t"
-    ),
-    Choice(
-        "larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"), returns="@t"
-    ),
-)
+    Choice("equal", "left == right", ("Return True if @1 equals @2.",), tags=("same", "equal"), returns="bool",
+           more=("Check whether @1 equals @2.", "Tell whether @1 and @2 are equal.")),
+    Choice("differ", "left != right", ("Return True if @1 differs from @2.",), tags=("different", "differ"),
+           returns="bool", more=("Check whether @1 differs from @2.", "Tell whether @1 and @2 differ.")),
+    Choice("before", "left < right", ("Return True if @1 is less than @2.",), tags=("before", "less"), returns="bool",
+           more=("Check whether @1 is less than @2.", "Tell whether @1 is smaller than @2.")),
+    Choice("both", "left + right", ("Return @1 plus @2.",), tags=("joined", "together"), returns="@t",
+           more=("Add @2 to @1.", "Compute @1 plus @2.")),
+    Choice("pair", "[left, right]", ("Return a list of @1 and @2.",), tags=("pair", "both"), returns="list[@t]",
+           more=("List @1 and @2.", "Put @1 and @2 in a list.")),
+    Choice("smaller", "min(left, right)", ("Return the smaller of @1 and @2.",), tags=("smaller", "lesser"),
+           returns="@t", more=("Find the smaller of @1 and @2.", "Of @1 and @2, return the smaller.")),
+    Choice("larger", "max(left, right)", ("Return the larger of @1 and @2.",), tags=("larger", "greater"),
+           returns="@t", more=("Find the larger of @1 and @2.", "Of @1 and @2, return the larger.")),
+)  # fmt: skip
 
 
-def _formatting(parts: Sequence[Any], rng: Random) -> Draft:
+def _formatting(parts: Sequence[Any], pen: Pen) -> Draft:
     shape, left, right = parts
-    name, number = rng.choice(("name", "word", "label")), rng.choice(("n", "count", "score"))
-    said_left = left.one(rng, name) if left else name
-    said_right = right.one(rng, number) if right else number
-    doc = f"Return a string of {said_left}, then {shape.phrase(rng)}, then {said_right}."
+    name, number = pen.pick(FORMATTED_WORD), pen.pick(FORMATTED_NUMBER)
+    said_left = left.one(pen, name) if left else name
+    said_right = right.one(pen, number) if right else number
+    between = shape.phrase(pen)
+    doc = pen.vary(
+        f"Return a string of {said_left}, then {between}, then {said_right}.",
+        f"Join {said_left}, {between} and {said_right} into one string.",
+        f"Put {between} between {said_left} and {said_right}, in one string.",
+    )
     lines = [f"left = {left.code(name)}"] if left else []
     lines += [f"right = {right.code(number)}"] if right else []
     first, second = "left" if left else name, "right" if right else number
@@ -137,13 +149,18 @@ def _formatting(parts: Sequence[Any], rng: Random) -> Draft:
 SEPARATORS = Choice("separator", "", ("@k",), ((": ",), ("=",), (" - ",), ("/",), (" x ",), (" is ",), (", ",)))
 
 
-def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
+def _key_values(parts: Sequence[Any], pen: Pen) -> Draft:
     separator, condition, change, end = parts
-    name = rng.choice(TEXT)
+    name = pen.pick(TEXTS)
     comma = separator.fill("@k")
-    doc = f"Parse {name}, key=value parts separated by {comma} with integer values. "
-    items = noun_phrase(condition, "values", "", rng)
-    doc += say(end.phrase(rng), change.many(rng, items) if change else items)
+    doc = pen.vary(
+        f"Parse {name}, key=value parts separated by {comma} with integer values. ",
+        f"Split {name} at each {comma} into key=value parts with integer values. ",
+        f"Read the key=value parts of {name}, which {comma} separates; each value is an integer. ",
+        f"In {name}, {comma} stands between key=value parts with integer values. ",
+    )
+    items = noun_phrase(condition, "values", "", pen)
+    doc += say(end.phrase(pen), change.many(pen, items) if change else items)
     only = f" if {condition.code('v')}" if condition else ""
     element = change.code("v") if change else "v"
     body = (
@@ -158,16 +175,13 @@ def _key_values(parts: Sequence[Any], rng: Random) -> Draft:
 
 KEY_VALUE_SEPARATORS = Choice("comma", domain=((",",), (";",), (" ",), ("&",)))
 KEY_VALUE_ENDS = (
-    Choice(
-        "dict",
-        "{k: @e for k, v in items.items()@i}",
-        ("Return a dict with @n.",),
-        tags=("dict",),
-        returns="dict[str, @t]",
-    ),
-    Choice("list", "[@e for v in items.values()@i]", ("Return a list of @n.",), tags=("values",), returns="list[@t]"),
-    Choice("sum", "sum(@e for v in items.values()@i)", ("Return the sum of @n.",), tags=("sum",), returns="@t"),
-)
+    Choice("dict", "{k: @e for k, v in items.items()@i}", ("Return a dict with @n.",), tags=("dict",),
+           returns="dict[str, @t]", more=("Put @n in a dict.",)),
+    Choice("list", "[@e for v in items.values()@i]", ("Return a list of @n.",), tags=("values",), returns="list[@t]",
+           more=("List @n.", "Collect @n in a list.")),
+    Choice("sum", "sum(@e for v in items.values()@i)", ("Return the sum of @n.",), tags=("sum",), returns="@t",
+           more=("Add up @n.", "Compute the total of @n.")),
+)  # fmt: skip
 
 
 def _key_values_allowed(parts: Sequence[Any]) -> bool:
@@ -195,39 +209,40 @@ INT_PARTS: tuple[Any, ...] = (*INT_CONDITIONS, *INT_CHANGES)
 DATE_ENDS = tuple(part for part in INT_PARTS if part.name not in NO_DATE_ENDS)
 
 
-def _dates(parts: Sequence[Any], rng: Random) -> Draft:
+def _dates(parts: Sequence[Any], pen: Pen) -> Draft:
     shift, field, end = parts
-    name = rng.choice(("day", "start", "birthday", "d"))
+    name = pen.pick(DAY)
     lines, target, where = [], name, name
     imports: tuple[str, ...] = ("from datetime import date",)
     if shift:
         lines.append(f"moved = {shift.fill(shift.part.code).replace('@d', name)}")
-        where, target = f"the date {shift.phrase(rng).replace('@d', name)}", "moved"
+        where, target = f"the date {shift.phrase(pen).replace('@d', name)}", "moved"
         imports = ("from datetime import date, timedelta",)
     said = f"{field.part.phrases[0]} of {where}"
     value = field.part.code.replace("@d", target)
     tags = (*tags_of(field, shift), ("date",))
     if end is None:
-        doc, returns, last = f"Return {said}.", "int", f"return {value}"
+        doc = pen.vary(f"Return {said}.", f"Find {said}.", f"Compute {said}.")
+        returns, last = "int", f"return {value}"
     elif hasattr(end.part, "holds"):
         lines.append(f"value = {value}")
-        doc, returns, last = f"Take {said}. Return True if it {end.holds(rng)}.", "bool", f"return {end.code('value')}"
+        doc, returns, last = f"Take {said}. Return True if it {end.holds(pen)}.", "bool", f"return {end.code('value')}"
         tags = (*tags, *tags_of(end))
     else:
         lines.append(f"value = {value}")
-        doc = f"Take {said}. Return {end.one(rng, RESULT)}."
+        doc = f"Take {said}. Return {end.one(pen, RESULT)}."
         returns, last = type_of(end.part.gives), f"return {end.code('value')}"
         tags = (*tags, *tags_of(end))
     return Draft((Parameter(name, "date", "date"),), returns, doc, (*lines, last), tags, imports)
 
 
-def _holder(parts: Sequence[Any], rng: Random) -> Draft:
+def _holder(parts: Sequence[Any], pen: Pen) -> Draft:
     """A class that holds numbers and answers one question about them."""
     end, condition, change = parts
-    name = rng.choice(INTS)
-    items = noun_phrase(condition, name, "", rng)
-    method = rng.choice(end.part.tags)
-    said = say(end.phrase(rng), change.many(rng, items) if change else items)
+    name = pen.pick(INTS)
+    items = noun_phrase(condition, name, "", pen)
+    method = pen.choice(end.part.tags)
+    said = say(end.phrase(pen), change.many(pen, items) if change else items)
     doc = f"Hold a list of {name}. The method {method} returns {said}."
     element = change.code("x") if change else "x"
     generator = f"{element} for x in self.{name}{f' if {condition.code(chr(120))}' if condition else ''}"
@@ -262,15 +277,15 @@ def _holder_allowed(parts: Sequence[Any]) -> bool:
     return not plain and not (end.name in ("sum", "largest") and change is not None and change.gives != "int")
 
 
-def _updater(parts: Sequence[Any], rng: Random) -> Draft:
+def _updater(parts: Sequence[Any], pen: Pen) -> Draft:
     """A class with one number that a method changes."""
     condition, yes, no = parts
-    name = rng.choice(("value", "level", "score", "count", "size", "amount", "height"))
-    method = rng.choice(("update", "step", "move", "turn"))
+    name = pen.pick(STATE)
+    method = pen.choice(("update", "step", "move", "turn"))
     own = f"self.{name}"
-    said_no = no.one(rng, name) if no else f"{name} unchanged"
+    said_no = no.one(pen, name) if no else f"{name} unchanged"
     doc = (
-        f"Hold a number, {name}. The method {method} sets it to {yes.one(rng, name)} if {name} {condition.holds(rng)}, "
+        f"Hold a number, {name}. The method {method} sets it to {yes.one(pen, name)} if {name} {condition.holds(pen)}, "
         f"otherwise {'to ' + said_no if no else 'leaves it'}, and returns it."
     )
     body = [

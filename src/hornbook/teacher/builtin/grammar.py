@@ -13,6 +13,7 @@ from typing import Any
 from hornbook.teacher.builtin import forms_lists, forms_numbers, forms_tables, forms_text, sources
 from hornbook.teacher.builtin.compose import Bound, Draft, Family, Parameter, literal
 from hornbook.teacher.builtin.inputs import EMPTY, Hints, make_arguments
+from hornbook.teacher.builtin.wording import Pen
 from hornbook.teacher.request import WrittenExercise
 
 FAMILIES: tuple[Family, ...] = (
@@ -65,18 +66,18 @@ def is_reserved(composition: str) -> bool:
 
 def exercise(family: Family, seed: int, name: str | None = None) -> Made:
     """The exercise of a family that belongs to a seed: a function of its arguments alone, never reserved."""
-    rng = Random(f"exercise {family.name} {seed}")  # noqa: S311 (no secret)
-    return draw(rng, family, lambda key: not is_reserved(key), name=name)
+    pen = Pen(f"exercise {family.name} {seed}", exercise=True)
+    return draw(pen, family, lambda key: not is_reserved(key), name=name)
 
 
 def draw(
-    rng: Random, family: Family, wanted: Callable[[str], bool], thorough: Thoroughness = QUICK, name: str | None = None
+    pen: Pen, family: Family, wanted: Callable[[str], bool], thorough: Thoroughness = QUICK, name: str | None = None
 ) -> Made:
     """The first exercise of a family that is drawn with a wanted composition and tests that tell something."""
     while True:
-        parts = draw_parts(family, rng)
+        parts = draw_parts(family, pen)
         if wanted(family.key(parts)):
-            made = realise(family, parts, rng, thorough, name)
+            made = realise(family, parts, pen, thorough, name)
             if made is not None:
                 return made
 
@@ -98,21 +99,21 @@ def draw_parts(family: Family, rng: Random) -> list[Any]:
 
 
 def realise(
-    family: Family, parts: Sequence[Any], rng: Random, thorough: Thoroughness = QUICK, name: str | None = None
+    family: Family, parts: Sequence[Any], pen: Pen, thorough: Thoroughness = QUICK, name: str | None = None
 ) -> Made | None:
     """A composition with constants, wording and tests; None where its tests would tell nothing."""
-    bound = [None if part is None else bind(part, family, rng) for part in parts]
-    draft = family.build(bound, rng)
+    bound = [None if part is None else bind(part, family, pen) for part in parts]
+    draft = family.build(bound, pen)
     parameters = list(draft.parameters)
     for part in bound:
         if part is not None and part.parameter is not None:
             if part.parameter.name in [parameter.name for parameter in parameters]:
                 return None  # two parameters of one name: another draw
             parameters.append(part.parameter)
-    name = name or name_of(draft, [parameter.name for parameter in parameters], rng)
+    name = name or name_of(draft, [parameter.name for parameter in parameters], pen)
     prompt, solution = written(draft, parameters, name)
     call = draft.call.replace("@f", name)
-    found = run_on_inputs(prompt + solution, call, parameters, hints_of(bound), rng, thorough.candidates)
+    found = run_on_inputs(prompt + solution, call, parameters, hints_of(bound), pen, thorough.candidates)
     tests = select_tests(found, thorough.tests)
     if not tests:
         return None
@@ -145,7 +146,7 @@ def survives(
         without = [None if other is part else other for other in bound]
         if not family.allowed([None if other is None else other.part for other in without]):
             continue
-        draft = family.build(without, Random(place))  # noqa: S311
+        draft = family.build(without, Pen(place))
         extra = [other.parameter for other in without if other is not None and other.parameter is not None]
         scope: dict[str, Any] = {}
         program = "".join(written(draft, [*draft.parameters, *extra], name))

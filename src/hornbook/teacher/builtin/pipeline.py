@@ -8,25 +8,15 @@ from typing import Any
 from hornbook.teacher.builtin.compose import Bound, Draft, Family, Parameter, noun_phrase, say, type_of
 from hornbook.teacher.builtin.finishes import Finish, finishes
 from hornbook.teacher.builtin.primitives import NO_CONSTANTS, Domain, Kind, changes, conditions
+from hornbook.teacher.builtin.wording import INTS, SINGULAR, WORDS, Pen, Wording
 
 LOOP_SHARE = 0.22  # of the pipelines that may be written as a loop; the docstring then asks for one
 LOOP_WORDS = ("Use a loop.", "Use a for loop.", "Write a loop.")
-INTS = ("numbers", "values", "scores", "ages", "sizes", "points", "heights", "levels", "marks", "amounts", "weights",
-        "integers", "readings", "steps")  # fmt: skip
-WORDS = ("words", "names", "tags", "labels", "cities", "colors", "fruits", "titles", "animals", "tools", "plants")
-LIST_PARAMETERS: dict[Kind, tuple[tuple[str, ...], str, str]] = {
+LIST_PARAMETERS: dict[Kind, tuple[Wording[str], str, str]] = {
     "int": (INTS, "list[int]", "ints"),
     "str": (WORDS, "list[str]", "words"),
 }
 VARIABLES: dict[Kind, str] = {"int": "x", "float": "x", "str": "w", "char": "c"}
-SINGULAR = {
-    "numbers": "number", "values": "value", "scores": "score", "ages": "age", "sizes": "size", "points": "point",
-    "heights": "height", "levels": "level", "marks": "mark", "amounts": "amount", "weights": "weight", "steps": "step",
-    "integers": "integer", "readings": "reading", "words": "word", "names": "name", "tags": "tag", "labels": "label",
-    "cities": "city", "colors": "color", "fruits": "fruit", "titles": "title", "animals": "animal", "prices": "price",
-    "temperatures": "temperature", "rates": "rate", "distances": "distance", "keys": "key", "codes": "code",
-    "results": "result", "votes": "vote", "orders": "order", "days": "day", "plants": "plant", "tools": "tool",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +24,7 @@ class Slot:
     """A parameter before it is named."""
 
     annotation: str
-    names: tuple[str, ...]
+    names: Wording[str]
     maker: str
 
 
@@ -94,15 +84,15 @@ def _allowed(parts: Sequence[Any]) -> bool:
     )
 
 
-def _build(parts: Sequence[Any], rng: Random) -> Draft:
+def _build(parts: Sequence[Any], pen: Pen) -> Draft:
     source, condition, change, finish = parts
-    parameters = name_parameters(source.part.slots, rng)
-    body = source_body(source, condition, change, finish, parameters, rng)
-    doc = source_doc(source, condition, change, finish, parameters, rng)
+    parameters = name_parameters(source.part.slots, pen)
+    body = source_body(source, condition, change, finish, parameters, pen)
+    doc = source_doc(source, condition, change, finish, parameters, pen)
     end: Finish = finish.part
-    if end.loop and rng.random() < LOOP_SHARE:
+    if end.loop and pen.random() < LOOP_SHARE:
         body = _loop_body(source, condition, change, finish, parameters)
-        doc += " " + rng.choice(LOOP_WORDS)
+        doc += " " + pen.choice(LOOP_WORDS)
         imports = source.part.imports
     else:
         imports = source.part.imports + end.imports
@@ -125,12 +115,12 @@ def pipeline_tags(parts: Sequence[Bound | None], parameters: tuple[Parameter, ..
     return (*tags, nouns)
 
 
-def name_parameters(slots: Sequence[Slot], rng: Random) -> tuple[Parameter, ...]:
+def name_parameters(slots: Sequence[Slot], pen: Pen) -> tuple[Parameter, ...]:
     """Parameters with names that differ from one another."""
     named: list[Parameter] = []
     for slot in slots:
-        free = [name for name in slot.names if name not in [parameter.name for parameter in named]]
-        named.append(Parameter(rng.choice(free), slot.annotation, slot.maker))
+        free = [name for name in pen.known(slot.names) if name not in [parameter.name for parameter in named]]
+        named.append(Parameter(pen.choice(free), slot.annotation, slot.maker))
     return tuple(named)
 
 
@@ -245,10 +235,10 @@ def _mark(template: str, marks: dict[str, str]) -> str:
     return pieces[0] + "".join(marks["@" + piece[0]] + piece[1:] for piece in pieces[1:])
 
 
-def list_parameter(kind: Kind, rng: Random) -> tuple[Parameter, str, str]:
+def list_parameter(kind: Kind, pen: Pen) -> tuple[Parameter, str, str]:
     """A list parameter, its noun in the singular, and the loop variable."""
     names, annotation, maker = LIST_PARAMETERS[kind]
-    name = rng.choice(names)
+    name = pen.pick(names)
     return Parameter(name, annotation, maker), SINGULAR[name], VARIABLES[kind]
 
 

@@ -1,29 +1,25 @@
 """The families of pipelines: forty ways to come by a row of items."""
 
+from hornbook.teacher.builtin import wording
 from hornbook.teacher.builtin.compose import Family
-from hornbook.teacher.builtin.pipeline import INTS, WORDS, Slot, Source, pipelines
+from hornbook.teacher.builtin.pipeline import Slot, Source, pipelines
+from hornbook.teacher.builtin.wording import Wording
 
-FLOATS = ("prices", "temperatures", "rates", "distances", "amounts", "values")
-TEXTS = ("text", "sentence", "line", "message", "phrase", "note", "poem", "quote", "entry", "caption")
-DICTS = ("stock", "table", "data", "counts", "prices", "inventory", "ledger")
-COUNTS = ("n", "number", "num", "value", "m")
-MATRICES = ("matrix", "grid", "table", "board", "sheet", "rows")
+INT_LIST = Slot("list[int]", wording.INTS, "ints")
+WORD_LIST = Slot("list[str]", wording.WORDS, "words")
+FLOAT_LIST = Slot("list[float]", wording.FLOATS, "floats")
+TEXT = Slot("str", wording.TEXTS, "text")
+MATRIX = Slot("list[list[int]]", wording.MATRICES, "matrix")
+SQUARE = Slot("list[list[int]]", wording.MATRICES, "square_matrix")
+COUNT = Slot("int", wording.COUNTS, "count")
+SMALL_COUNT = Slot("int", wording.COUNTS, "small_count")
+STOCK = Slot("dict[str, int]", wording.DICTS, "stock")
+PAIRS = Slot("list[tuple[str, int]]", wording.PAIRS, "pairs")
 
-INT_LIST = Slot("list[int]", INTS, "ints")
-WORD_LIST = Slot("list[str]", WORDS, "words")
-FLOAT_LIST = Slot("list[float]", FLOATS, "floats")
-TEXT = Slot("str", TEXTS, "text")
-MATRIX = Slot("list[list[int]]", MATRICES, "matrix")
-SQUARE = Slot("list[list[int]]", MATRICES, "square_matrix")
-COUNT = Slot("int", COUNTS, "count")
-SMALL_COUNT = Slot("int", COUNTS, "small_count")
-STOCK = Slot("dict[str, int]", DICTS, "stock")
-PAIRS = Slot("list[tuple[str, int]]", ("pairs", "records", "entries", "results"), "pairs")
-
-DATES = Slot("list[date]", ("dates", "birthdays", "deadlines"), "dates")
-TIMES = Slot("list[str]", ("times", "alarms", "calls"), "times")
-INTERVALS = Slot("list[tuple[int, int]]", ("intervals", "spans", "periods"), "intervals")
-RAGGED = Slot("list[list[int]]", ("lists", "groups", "teams", "batches"), "ragged")
+DATES = Slot("list[date]", wording.DATES, "dates")
+TIMES = Slot("list[str]", wording.TIMES, "times")
+INTERVALS = Slot("list[tuple[int, int]]", wording.INTERVALS, "intervals")
+RAGGED = Slot("list[list[int]]", wording.RAGGED, "ragged")
 
 # Conditions and changes that would change nothing, or leave nothing, on items of such a range.
 UNSIGNED = ("positive", "negative", "nonzero", "abs", "negate")
@@ -33,12 +29,12 @@ DIGITS = ("one_digit", "two_digit", "negative", "abs", "last_digit", "digit_coun
 FIRST = tuple((k,) for k in (2, 3, 4))
 
 
-def _two(kind: str, first: tuple[str, ...], second: tuple[str, ...], maker: str) -> tuple[Slot, Slot]:
+def _two(kind: str, first: Wording[str], second: Wording[str], maker: str) -> tuple[Slot, Slot]:
     return Slot(kind, first, maker), Slot(kind, second, maker)
 
 
-LEFT_RIGHT = _two("list[int]", ("left", "first", "xs"), ("right", "second", "ys"), "ints")
-LEFT_RIGHT_SETS = _two("set[int]", ("left", "first", "seen"), ("right", "second", "known"), "int_set")
+LEFT_RIGHT = _two("list[int]", wording.LEFT_INTS, wording.RIGHT_INTS, "ints")
+LEFT_RIGHT_SETS = _two("set[int]", wording.LEFT_SET, wording.RIGHT_SET, "int_set")
 
 FAMILIES: tuple[Family, ...] = (
     pipelines("lists", "lists of integers", 8.0, [Source("ints", "int", (INT_LIST,), "@p")]),
@@ -48,10 +44,10 @@ FAMILIES: tuple[Family, ...] = (
                                                                                                        "text")),
     ], unit="character"),
     pipelines("tuples", "tuples", 2.0, [
-        Source("int_tuple", "int", (Slot("tuple[int, ...]", INTS, "int_tuple"),), "@p", listed=False),
+        Source("int_tuple", "int", (Slot("tuple[int, ...]", wording.INTS, "int_tuple"),), "@p", listed=False),
     ]),
     pipelines("sets", "sets", 1.6, [
-        Source("int_set", "int", (Slot("set[int]", INTS, "int_set"),), "@p", listed=False, ordered=False),
+        Source("int_set", "int", (Slot("set[int]", wording.INTS, "int_set"),), "@p", listed=False, ordered=False),
     ]),
     pipelines("set operations", "union, intersection and difference of sets", 1.6, [
         Source("both", "int", LEFT_RIGHT_SETS, "@p & @q", "numbers", "in both @p and @q", "number", listed=False,
@@ -73,7 +69,7 @@ FAMILIES: tuple[Family, ...] = (
                without=UNSIGNED, tags=("up_to", "range")),
         Source("below_n", "int", (SMALL_COUNT,), "range(@p)", "numbers", "from 0 up to but not including @p", "number",
                listed=False, derived=True, without=UNSIGNED, tags=("below", "range")),
-        Source("a_to_b", "int", (Slot("int", ("a", "start", "low"), "small"), Slot("int", ("b", "stop", "high"),
+        Source("a_to_b", "int", (Slot("int", wording.LOW_END, "small"), Slot("int", wording.HIGH_END,
                                                                                    "larger")),
                "range(@p, @q + 1)", "numbers", "from @p to @q", "number", listed=False, derived=True, without=UNSIGNED,
                tags=("between", "range")),
@@ -205,10 +201,10 @@ FAMILIES: tuple[Family, ...] = (
                tags=("counts", "frequencies")),
     ]),
     pipelines("binary", "binary numbers", 1.6, [
-        Source("codes", "int", (Slot("list[str]", ("codes", "bits", "patterns"), "binaries"),), "numbers", "numbers",
+        Source("codes", "int", (Slot("list[str]", wording.CODES, "binaries"),), "numbers", "numbers",
                "written in binary in @p", "number", setup=("numbers = [int(code, 2) for code in @p]",),
                derived=True, without=UNSIGNED, tags=("binary_codes",)),
-        Source("hex_codes", "int", (Slot("list[str]", ("codes", "addresses"), "hexes"),), "numbers", "numbers",
+        Source("hex_codes", "int", (Slot("list[str]", wording.HEX_CODES, "hexes"),), "numbers", "numbers",
                "written in hexadecimal in @p", "number", setup=("numbers = [int(code, 16) for code in @p]",),
                derived=True, without=UNSIGNED, tags=("hex_codes",)),
     ]),
@@ -241,7 +237,7 @@ FAMILIES: tuple[Family, ...] = (
                tags=("hours",)),
     ], without=("any", "all", "none")),
     pipelines("records", "lists of dictionaries", 1.6, [
-        Source("field", "int", (Slot("list[dict[str, int]]", ("rows", "people", "records"), "records"),), "values",
+        Source("field", "int", (Slot("list[dict[str, int]]", wording.RECORDS, "records"),), "values",
                "@k values", "in @p", "@k value", setup=("values = [row[@k] for row in @p]",),
                derived=True, domain=(("age",), ("size",), ("price",)), tags=("field", "records")),
     ]),

@@ -1,0 +1,200 @@
+"""From a reply's text to what it says: tolerant of how it is wrapped, strict about what is in it.
+
+Replies are hostile text: they are parsed, never run, and bounded in size and depth.
+"""
+
+import ast
+import json
+import re
+import warnings
+from typing import Any, Literal, TypeVar
+
+import json_repair
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+Reason = Literal[
+    "no reply", "rejected", "refused", "cut off", "empty", "unparsed", "wrong schema", "another reply", "unable"
+]
+LONGEST_REPLY = 1 << 20  # characters: a hundred times the longest section
+LONGEST_CODE = 1 << 16  # characters of one exercise or one set of tests
+THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of models that reason before they answer
+FENCE = re.compile(r"\A\s*```[a-zA-Z]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+
+M = TypeVar("M", bound=BaseModel)
+
+
+class TeacherError(Exception):
+    """A reply that cannot be used: no answer, or one that does not parse. Counted as failed, never as a low score."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        super().__init__(f"{reason}: {detail}")
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+class _Reply(BaseModel):
+    """A JSON reply. Numbers may come as text; fields nobody asked for are ignored."""
+
+    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
+
+
+class RatingReply(_Reply):
+    """The reply to a RateRequest."""
+
+    document: str
+    rationale: str
+    score: float
+
+
+class ExerciseReply(_Reply):
+    """The reply to an ExerciseRequest."""
+
+    name: str
+    code: str
+    tests: list[str]
+
+
+class TestsReply(_Reply):
+    """The reply to a TestsRequest."""
+
+    __test__ = False
+
+    name: str
+    tests: list[str]
+
+
+class TopicsReply(_Reply):
+    """The reply to a TopicsRequest."""
+
+    topic: str
+    topics: list[str]
+
+
+class GradeReply(_Reply):
+    """The reply to a GradeRequest."""
+
+    answer: str
+    assessment: str
+    score: float
+
+
+def parse_json(reply: str, schema: type[M]) -> M:
+    """The JSON object of a reply, wherever it stands in it.
+
+    Code fences, prose around it, line breaks inside strings and trailing commas are forgiven; a missing field or a
+    wrong type is not. Raises TeacherError.
+    """
+    value = _find_object(_answer_of(reply))
+    if not isinstance(value, dict):
+        raise TeacherError("unparsed", "no JSON object in the reply")
+    try:
+        return schema.model_validate(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(map(str, first["loc"]))
+        raise TeacherError("wrong schema", f"{place}: {first['msg']}") from None
+
+
+def _answer_of(reply: str) -> str:
+    """The reply without what a model thought aloud before it."""
+    if len(reply) > LONGEST_REPLY:
+        raise TeacherError("unparsed", f"a reply of {len(reply)} characters")
+    text = THINKING.sub("", reply, count=1)
+    if not text.strip():
+        raise TeacherError("empty", "nothing but white space")
+    return text
+
+
+def _find_object(text: str) -> Any:
+    decoder = json.JSONDecoder(strict=False)  # models put line breaks into strings
+    start = text.find("{")
+    if start < 0:
+        return None
+    try:
+        return decoder.raw_decode(text, start)[0]
+    except (ValueError, RecursionError):
+        pass
+    try:
+        return json_repair.loads(text[start : text.rfind("}") + 1], skip_json_loads=True)
+    except (ValueError, RecursionError):
+        return None
+
+
+def check_echo(field: str, found: str, asked: str) -> None:
+    """Raises TeacherError where a reply repeats something else than what was asked."""
+    if " ".join(found.split()).casefold() != " ".join(asked.split()).casefold():
+        raise TeacherError("another reply", f"{field} is `{found[:80]}`, asked was `{asked[:80]}`")
+
+
+def split_section(reply: str, topic: str) -> str:
+    """The Markdown of a section without the line `Topic: …` that it begins with. Raises TeacherError."""
+    text = _answer_of(reply).strip()
+    fenced = FENCE.match(text)
+    if fenced and fenced[1].lstrip().startswith(("Topic:", "**Topic")):
+        text = fenced[1].strip()
+    first, _, rest = text.partition("\n")
+    label, colon, named = first.replace("*", "").partition(":")
+    if not colon or label.strip().casefold() != "topic":
+        raise TeacherError("wrong schema", f"the first line is `{first[:80]}`, not `Topic: {topic[:80]}`")
+    check_echo("topic", named, topic)
+    if not rest.strip():
+        raise TeacherError("empty", "a section without text")
+    return rest.strip() + "\n"
+
+
+def split_exercise(code: str, name: str) -> tuple[str, str]:
+    """Prompt (imports, signature, docstring) and solution (the indented body) of one function or class.
+
+    Raises TeacherError for what is no Python, holds another definition, or has no docstring or no body.
+    """
+    source = _unfenced(code).replace("\r\n", "\n").replace("\t", "    ").strip("\n") + "\n"
+    body = parse_python(source, "the code").body
+    *before, last = body or [ast.Pass()]
+    if not isinstance(last, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or last.name != name:
+        raise TeacherError("wrong schema", f"the code does not end with the definition of `{name}`")
+    if not all(isinstance(node, (ast.Import, ast.ImportFrom)) for node in before):
+        raise TeacherError("wrong schema", "something else than imports stands above the definition")
+    first, *rest = last.body
+    if ast.get_docstring(last) is None or not rest:
+        raise TeacherError("wrong schema", f"`{name}` has no docstring" if rest else f"`{name}` has no body")
+    end = first.end_lineno or first.lineno
+    lines = source.splitlines(keepends=True)
+    if rest[0].lineno <= end:
+        raise TeacherError("wrong schema", "the body begins on the line of the docstring")
+    while end < len(lines) and not lines[end].strip():
+        end += 1
+    prompt = "".join(lines[:end]).rstrip() + "\n"
+    return prompt, "".join(lines[end:])
+
+
+def split_tests(tests: list[str], name: str) -> tuple[str, ...]:
+    """The assert statements of a reply, each once. Raises TeacherError for anything else, or for none."""
+    found: dict[str, None] = {}
+    for text in tests:
+        source = _unfenced(text)
+        for node in parse_python(source, "a test").body:
+            if not isinstance(node, ast.Assert):
+                raise TeacherError("wrong schema", f"a test is no assert statement: `{source[:80]}`")
+            if not any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node)):
+                raise TeacherError("wrong schema", f"a test does not use `{name}`: `{source[:80]}`")
+            found[ast.get_source_segment(source, node) or ast.unparse(node)] = None
+    if not found:
+        raise TeacherError("empty", "no tests")
+    return tuple(found)
+
+
+def parse_python(source: str, what: str) -> ast.Module:
+    """The syntax tree of a text from a teacher. Raises TeacherError for what is no Python."""
+    if len(source) > LONGEST_CODE:
+        raise TeacherError("unparsed", f"{what} is longer than {LONGEST_CODE} characters")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # an escape such as \d in a string is the text's affair
+            return ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise TeacherError("unparsed", f"{what} is not Python: {error}") from None
+
+
+def _unfenced(text: str) -> str:
+    fenced = FENCE.match(text)
+    return fenced[1] if fenced else text

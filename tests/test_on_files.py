@@ -1,0 +1,211 @@
+"""The commands of single stages, as a user runs them on files of their own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+from teacher.faulty_server import serve
+
+from hornbook.records import content_id
+
+TEXTS = ["def f(x):\n    return x + 1\n", "import os\n\n\nclass A:\n    pass\n", "print(1)\n", "print(1)\n"]
+
+
+def hornbook(*arguments, cwd, rc=0, **environment):
+    command = [sys.executable, "-m", "hornbook.cli", *map(str, arguments)]
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("OPENAI")}
+    done = subprocess.run(
+        command, capture_output=True, text=True, cwd=cwd, env={**kept, **environment}, stdin=subprocess.DEVNULL
+    )
+    assert done.returncode == rc, done.stdout + done.stderr
+    if rc:
+        assert done.stderr.rstrip().split("\n")[-1].startswith("hornbook: ")
+        assert "Traceback" not in done.stderr
+    return done
+
+
+def rows_of(path):
+    if path.suffix == ".parquet":
+        return pq.read_table(path).to_pylist()
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture
+def texts(tmp_path):
+    lines = [json.dumps({"content": text}) for text in TEXTS] + ["not JSON", json.dumps({"other": 1})]
+    (tmp_path / "texts.jsonl").write_text("\n".join(lines) + "\n")
+    return tmp_path
+
+
+def test_annotate_rates_each_text_once_and_says_where_it_stands(texts):
+    hornbook("annotate", "texts.jsonl", "--text-column", "content", "--out", "r.jsonl", cwd=texts)
+    rows = rows_of(texts / "r.jsonl")
+    assert [(row["line"], row["id"]) for row in rows] == [(n + 1, content_id(TEXTS[n])) for n in range(3)]
+    assert {row["teacher"] for row in rows} == {"builtin (offline rules, not an LLM)"}
+    assert all(0 <= row["score"] <= 5 for row in rows)
+    assert not (texts / "r.jsonl.partial").exists()
+
+
+def test_annotate_by_a_model_keeps_what_failed(texts):
+    faults = [{"when": {"contains": "class A"}, "fault": "content_filter"}]
+    with serve({"reply": {"mode": "rating"}, "faults": faults}) as server:
+        command = ["annotate", "texts.jsonl", "--text-column", "content", "--out", "r.parquet", "--teacher", "openai:m"]
+        command += ["--base-url", server.base_url, "--yes", "--json"]
+        done = hornbook(*command, "--failure-limit", "0.5", cwd=texts)
+        said = json.loads(done.stdout)
+        assert said["counts"] == {"read": 3, "kept": 2, "dropped": {}, "failed": 1}
+        assert said["facts"]["failures"] == {"refused": 1}
+        assert said["timing"]["ledger"]["requests_sent"] == 3
+        assert [row["line"] for row in rows_of(texts / "r.parquet")] == [1, 3]
+        (failed,) = rows_of(texts / "r.failed.parquet")
+        assert (failed["id"], failed["reason"]) == (content_id(TEXTS[1]), "refused")
+        # The same again, over the limit: nothing is asked, the table stays, the failed rows say why.
+        before = (texts / "r.parquet").read_bytes()
+        done = hornbook(*command, cwd=texts, rc=1)
+        assert "1 of 3 documents have no rating (refused 1), more than the limit of 5.0%" in done.stderr
+        assert (texts / "r.parquet").read_bytes() == before
+        assert len(server.log()) == 3
+
+
+def test_exercises_are_written_and_verified(tmp_path):
+    hornbook("exercises", "--count", 30, "--out", "e.jsonl", cwd=tmp_path)
+    rows = rows_of(tmp_path / "e.jsonl")
+    assert len(rows) == 30
+    own = [{name: row[name] for name in ("name", "prompt", "solution", "tests")} for row in rows]
+    own[3]["solution"] = "    return None\n"
+    lines = [json.dumps(row) for row in own] + ['{"name": "f"}', "{"]
+    (tmp_path / "own.jsonl").write_text("\n".join(lines))
+    done = hornbook("verify", "own.jsonl", "--out", "v.jsonl", cwd=tmp_path, rc=1)
+    assert "2 rows are no exercises, the rest was run: own.jsonl, row 31: `prompt` is missing" in done.stderr
+    assert len(rows_of(tmp_path / "v.jsonl")) == 29
+    (dropped,) = rows_of(tmp_path / "v.dropped.jsonl")
+    assert dropped["id"] == content_id(own[3]["prompt"] + own[3]["solution"])
+    assert dropped["reason"] == "failed"
+    assert len(rows_of(tmp_path / "v.outcomes.jsonl")) == 30
+
+
+def test_exercises_by_a_model_with_topics_of_its_own(tmp_path):
+    with serve({"reply": {"mode": "exercise"}}) as server:
+        model = ["--teacher", "openai:m", "--base-url", server.base_url, "--yes"]
+        hornbook("topics", "--count", 900, "--out", "t.parquet", cwd=tmp_path)
+        titles = {row["title"] for row in rows_of(tmp_path / "t.parquet")}
+        hornbook("exercises", "--count", 20, "--out", "e.parquet", "--topics", "t.parquet", *model, cwd=tmp_path)
+        rows = rows_of(tmp_path / "e.parquet")
+        assert len(rows) == 20
+        assert {row["topic"] for row in rows} <= titles
+        hornbook("verify", "e.parquet", "--out", "v.parquet", cwd=tmp_path)
+        assert len(rows_of(tmp_path / "v.parquet")) == 20
+
+
+def test_textbooks_from_extracts_by_a_model(tmp_path):
+    (tmp_path / "corpus").mkdir()
+    for number in range(5):
+        (tmp_path / "corpus" / f"{number}.txt").write_text(f"Real text number {number}.\n" * 50)
+    with serve({"reply": {"mode": "section"}}) as server:
+        command = ["textbooks", "--about", "general", "--extracts", "corpus", "--count", 12, "--out", "s.jsonl"]
+        hornbook(*command, "--teacher", "openai:m", "--base-url", server.base_url, "--yes", cwd=tmp_path)
+        prompts = [entry["body"]["messages"][0]["content"] for entry in server.log()]
+    assert all("Real text number" in prompt for prompt in prompts)
+    rows = rows_of(tmp_path / "s.jsonl")
+    assert len(rows) == 12
+    for row in rows:
+        meta = json.loads(row["meta"])
+        assert float(meta["overlap"]) <= 0.05
+        assert meta["path"].endswith(meta["topic"])
+        assert not row["text"].startswith("Topic:")
+
+
+def test_batch_files_go_out_and_come_back(texts):
+    command = ["annotate", "texts.jsonl", "--text-column", "content", "--out", "r.jsonl", "--teacher", "openai:m"]
+    command += ["--price", "1,2", "--batch-file", "b.jsonl"]
+    said = hornbook(*command, cwd=texts).stdout
+    assert "b.jsonl: 3 requests written" in said
+    assert not (texts / "r.jsonl").exists()
+    results = []
+    for request in map(json.loads, (texts / "b.jsonl").read_text().splitlines()):
+        assert request["method"] == "POST"
+        assert request["url"] == "/v1/chat/completions"
+        prompt = request["body"]["messages"][0]["content"]
+        echo = prompt.split("Document: ")[1].split("\n")[0]
+        content = json.dumps({"document": echo, "rationale": "so", "score": 3})
+        choice = {"message": {"content": content}, "finish_reason": "stop"}
+        body = {"choices": [choice], "usage": {"prompt_tokens": 10, "completion_tokens": 5}, "model": "m"}
+        results.append(
+            {"custom_id": request["custom_id"], "response": {"status_code": 200, "body": body}, "error": None}
+        )
+    (texts / "results.jsonl").write_text("\n".join(json.dumps(row) for row in reversed(results)))
+    assert "3 replies kept" in hornbook("read-batch", "results.jsonl", cwd=texts).stdout
+    done = hornbook(*command, "--json", cwd=texts)
+    assert [row["score"] for row in rows_of(texts / "r.jsonl")] == [3.0, 3.0, 3.0]
+    ledger = json.loads(done.stdout)["timing"]["ledger"]
+    assert ledger["usd"] == pytest.approx(3 * (10 * 1 + 5 * 2) / 1e6 / 2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (["annotate", "none", "--out", "r.jsonl"], "none"),
+        (["annotate", "texts.jsonl", "--out", "r.csv"], "--out r.csv: the name must end in .jsonl or .parquet"),
+        (["annotate", "texts.jsonl", "--out", "texts.jsonl"], "is the input itself"),
+        (["annotate", "texts.jsonl", "--out", "r.jsonl"], "holds no usable text (bad JSON 1, no text 5)"),
+        (
+            ["exercises", "--count", "3", "--out", "e.jsonl", "--teacher", "gpt"],
+            "a teacher is `builtin` or `openai:MODEL`",
+        ),
+        (
+            ["exercises", "--count", "3", "--out", "e.jsonl", "--teacher", "openai:m"],
+            "no price is known for the model `m`",
+        ),
+        (
+            ["exercises", "--count", "3", "--out", "e.jsonl", "--teacher", "openai:m", "--price", "1,2"],
+            "set the environment variable OPENAI_API_KEY",
+        ),
+        (
+            ["exercises", "--count", "3", "--out", "e.jsonl", "--teacher", "openai:m", "--price", "x"],
+            "--price x: write",
+        ),
+        (
+            ["exercises", "--count", "3", "--out", "e.jsonl", "--base-url", "http://me:sk-123@host/v1"],
+            "keys come from the environment",
+        ),
+        (["textbooks", "--count", "3", "--out", "t.jsonl", "--about", "general"], "writes about Python alone"),
+        (["textbooks", "--count", "3", "--out", "t.jsonl", "--about", "cooking"], "--about: "),
+        (["exercises", "--count", "3", "--out", "e.jsonl", "--test-sets", "3"], "only a model can write others"),
+        (["exercises", "--count", "3", "--out", "e.jsonl", "--topics", "none.parquet"], "none.parquet: no such table"),
+        (["topics", "--count", "100000", "--out", "t.parquet"], "topics"),
+        (["verify", "none.jsonl", "--out", "v.jsonl"], "none.jsonl: no such file"),
+        (["read-batch", "none.jsonl"], "none.jsonl: cannot be read"),
+    ],
+)
+def test_what_a_user_can_mend_is_one_line(texts, arguments, complaint):
+    done = hornbook(*arguments, cwd=texts, rc=1)
+    assert complaint in done.stderr
+    assert "sk-123" not in done.stderr
+    assert [path.name for path in texts.iterdir() if path.name.endswith((".partial", ".writing"))] == []
+
+
+def test_a_recipe_says_why_it_would_ask_again(tmp_path):
+    recipe = Path(__file__).parents[1] / "recipes" / "mini.yaml"
+    with serve({"reply": {"mode": "exercise"}}) as server:
+        teacher = '{model: "openai:m", temperature: 0.5, top_p: null, max_tokens: 900}'
+        options = ["--arm", "tiny", "--set", f"exercises.teacher={teacher}", "--set", "exercises.count=15"]
+        options += ["--set", f'machine.teacher.base_urls=["{server.base_url}"]']
+        hornbook("run", recipe, *options, "--until", "exercises", "--yes", cwd=tmp_path)
+        sent = len(server.log())
+    assert sent == 15
+    why = ["why-miss", recipe, *options, "--step", "exercises"]
+    assert "exercises: is done: asks nothing" in hornbook(*why, cwd=tmp_path).stdout
+    # More rows, from the journal: the first miss is told. A changed temperature: it is named.
+    told = hornbook(*why, "--set", "exercises.count=16", cwd=tmp_path).stdout
+    assert "is not in work/journal.sqlite" in told
+    changed = teacher.replace("0.5", "0.7")
+    told = hornbook(*why, "--set", f"exercises.teacher={changed}", cwd=tmp_path).stdout
+    assert "it has one about the same that differs in temperature: 0.5 → 0.7" in told
+    # With fewer rows everything is there, and with no server at all the run goes through.
+    fewer = ["--set", "exercises.count=12"]
+    assert "every reply is in the journal" in hornbook(*why, *fewer, cwd=tmp_path).stdout
+    hornbook("run", recipe, *options, *fewer, "--until", "exercises", "--offline", cwd=tmp_path)
