@@ -5,8 +5,8 @@
 In turn, round by round, against one loopback server (tests/teacher/faulty_server.py, without faults): a bare loop of
 `concurrency` coroutines on the SDK as it comes; the same loop on the SDK's aiohttp transport; and ours, which renders,
 looks up, paces, keeps every reply in the journal, parses, and answers in order. With `--curator`, also bespoke Curator,
-run by the Python of an environment it is installed in. `--memory`: the client's peak memory at 1,000, 10,000 and 100,000
-requests, each in a process of its own.
+run by the Python of an environment it is installed in. `--memory`: the client's peak memory at 1,000, 10,000 and
+100,000 requests, each in a process of its own.
 """
 
 import argparse
