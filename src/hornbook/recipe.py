@@ -343,6 +343,12 @@ class Recipe(Section):
     evaluate: EvaluateConfig
     machine: MachineConfig = MachineConfig()
 
+    @model_validator(mode="after")
+    def _topics_are_used(self) -> "Recipe":
+        if self.topics is not None and self.textbooks.about != "general":
+            raise ValueError("`topics` grows a tree of general knowledge, which `textbooks.about: code` does not use")
+        return self
+
 
 # ---- what each step depends on: the sections above, and the seed where it draws at random ----
 

@@ -185,7 +185,7 @@ def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None
 
 def _may_have(parents: Location, name: str) -> bool:
     """Whether a section left out of the file may hold this field: only optional ones and entries of `mixture`."""
-    return (bool(parents) and parents[-1] in ("mixture", "models")) or (not parents and name == "machine")
+    return (bool(parents) and parents[-1] in ("mixture", "models")) or (not parents and name in ("machine", "topics"))
 
 
 def _meant(name: str, known: list[str]) -> str:
@@ -207,7 +207,8 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
         location = tuple(part for part in errors[0]["loc"] if part not in UNION_TAGS)
         more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
         origin = _origin(origins, location, path)
-        raise UserError(f"{origin}: {_dotted(location)}: {_complaint(errors[0], location)}{more}") from error
+        place = f"{_dotted(location)}: " if location else ""  # a fault of the whole stands nowhere
+        raise UserError(f"{origin}: {place}{_complaint(errors[0], location)}{more}") from error
     for name, train in recipe.models.items():
         where = f"{_origin(origins, ('models', name, 'start'), path)}: models.{name}.start"
         if train.start != "scratch" and train.start not in recipe.models:

@@ -4,7 +4,7 @@ from html.parser import HTMLParser
 
 from hornbook.report.render import write_report
 
-VOID = {"meta", "link", "img", "br", "hr", "input", "path", "use", "rect", "line"}
+VOID = {"meta", "link", "img", "br", "wbr", "hr", "input", "path", "use", "rect", "line"}
 
 
 class Page(HTMLParser):

@@ -19,7 +19,7 @@ from hornbook.report.render import write_report
 ALLOWED = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "nav", "section", "article", "h1", "h2", "h3",
     "h4", "p", "a", "b", "em", "strong", "small", "span", "div", "code", "pre", "dl", "dt", "dd", "ul", "ol", "li",
-    "figure", "figcaption", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary",
+    "figure", "figcaption", "table", "thead", "tbody", "tfoot", "tr", "th", "td", "details", "summary", "wbr",
     "svg", "g", "defs", "path", "use", "text", "tspan", "clippath", "rect",
 }  # fmt: skip
 

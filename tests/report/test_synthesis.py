@@ -1,7 +1,9 @@
 """What the report says of synthetic data against the files it was made from: diversity, costs, prompts, verdicts."""
 
 import json
+import re
 import shutil
+from dataclasses import replace
 
 import pytest
 from build_synthesis import AGREEMENT, CODE, DIVERSITY, FAILURES, LEDGERS, PROMPTS
@@ -11,6 +13,8 @@ from read_page import holds, page_of
 from hornbook.errors import UserError
 from hornbook.report.collect import collect
 from hornbook.report.diversity import growths_of
+from hornbook.report.figures import Growth, growth_curve
+from hornbook.report.shown import facts_json
 
 LEFT_OUT = {  # by the step that is not finished
     "topics": "Costs of topics",
@@ -117,6 +121,13 @@ def test_a_set_too_small_to_measure_has_a_section(run, tmp_path, texts):
     assert "not measured" in vendi
 
 
+def test_a_curve_of_zeros_has_an_axis_that_can_be_read():
+    svg = growth_curve(
+        "zeros", "near-duplicates", Growth("near-duplicates (%)", "set", [(1, None), (2, 0.0), (4, 0.0)])
+    )
+    assert re.findall(r">([\d.e-]+)</text>", svg) == ["4", "0", "0.25", "0.5", "0.75", "1"]
+
+
 def test_damaged_measures_are_one_line(run, tmp_path):
     work = tmp_path / "work"
     shutil.copytree(run[0], work)
@@ -158,6 +169,14 @@ def test_prompts_are_shown_in_full_and_as_they_are(page):
     )
 
 
+def test_long_tables_of_facts_are_cut_and_say_so(run):
+    step = replace(collect(*run).steps[0], facts={"topics": {f"topic {n}": n for n in range(20_000)}})
+    shown = json.loads(facts_json(step))["facts"]["topics"]
+    assert len(shown) == 501
+    assert shown["topic 499"] == 499
+    assert shown["…"] == "19,500 more"
+
+
 def test_a_run_without_a_language_model_says_so_and_shows_no_dollars(builtin_page):
     text = " ".join(builtin_page.text.split())
     assert (
@@ -184,8 +203,8 @@ def test_sections_whose_code_did_not_run_are_counted_and_shown(request, kind):
     for outcome, rows in CODE.items():
         assert holds(found.cells, [f"{rows:,}", "<0.1%" if rows == 2 else f"{100 * rows / 8000:.1f}%"]), outcome
     text = " ".join(found.text.split())
-    assert ("code did not run were dropped" in text) == (kind == "page")
-    assert ("code did not run were kept, and marked" in text) == (kind == "builtin_page")
+    assert ("code does not run is dropped" in text) == (kind == "page")
+    assert ("code does not run is kept, and marked" in text) == (kind == "builtin_page")
 
 
 def test_broken_sections_are_drawn_from_both_outcomes(run, builtin_run):

@@ -273,7 +273,9 @@ def growth_curve(key: str, title: str, growth: Growth) -> str:
         figure, axes = _canvas(310, 240)
         measured = [(texts, value) for texts, value in growth.points if value is not None]
         if measured:
-            axes.plot(*zip(*measured, strict=True), color=SERIES[1], linewidth=1.8, marker="o", markersize=5)
+            axes.plot(
+                *zip(*measured, strict=True), color=SERIES[1], linewidth=1.8, marker="o", markersize=5, clip_on=False
+            )
             _legend_entry(axes, 0, growth.name, SERIES[1], "o")
         if growth.corpus is not None and growth.corpus[1] is not None:
             measured.append((growth.corpus[0], growth.corpus[1]))
@@ -285,7 +287,7 @@ def growth_curve(key: str, title: str, growth: Growth) -> str:
         axes.minorticks_off()
         low, high = min((x for x, _ in measured), default=1), max((x for x, _ in measured), default=2)
         axes.set_xlim(low / 1.25, high * 1.25)
-        axes.set_ylim(0, max([*(value for _, value in measured), 1e-9]) * 1.15)
+        axes.set_ylim(0, 1.15 * (max((value for _, value in measured), default=0) or 1))
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,g}")
         if not measured:
