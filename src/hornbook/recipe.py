@@ -87,6 +87,7 @@ class AnnotateConfig(Section):
 
     teacher: TeacherConfig
     sample: Positive
+    max_characters: Positive | None  # of a document, from its start, that the teacher sees; null: all of it
     failure_limit: FailureLimit
 
 

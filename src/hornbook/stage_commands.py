@@ -138,6 +138,9 @@ def annotate(
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, help="Rate so many, drawn evenly. Left out: all.")
     ] = None,
+    max_characters: Annotated[
+        int | None, typer.Option("--max-characters", min=100, help="Of a text, from its start, that a model sees.")
+    ] = 20_000,
     text_column: TextColumn = "text",
     seed: Seed = 1,
     failure_limit: FailureLimit = 0.05,
@@ -148,10 +151,16 @@ def annotate(
 ) -> None:
     """Have a teacher rate texts from 0 to 5 for educational value (phi-1, section 2.1)."""
     from hornbook import on_files
-    from hornbook.recipe import AnnotateConfig, AnnotateStep
+    from hornbook.recipe import BUILTIN, AnnotateConfig, AnnotateStep
     from hornbook.run.progress import Terminal
 
-    asked = AnnotateConfig(teacher=options.config(), sample=sample or EVERYTHING, failure_limit=failure_limit)
+    config = options.config()
+    asked = AnnotateConfig(
+        teacher=config,
+        sample=sample or EVERYTHING,
+        max_characters=None if config == BUILTIN else max_characters,
+        failure_limit=failure_limit,
+    )
     stage = on_files.Stage(on_files.rate_and_place, AnnotateStep(annotate=asked, seed=seed), "placed", failure_limit)
     progress, machine = Terminal(), options.machine(workers)
 

@@ -139,6 +139,13 @@ def show_stage(summary: Mapping[str, Any], out: Path) -> None:
     console.print(f"{escape(str(out))}: {escape(_counted(summary['counts']))}")
     if "teacher" in facts:
         console.print(f"teacher: {escape(str(facts['teacher']))}")
+    if "balance" in facts:
+        covered = facts["coverage"]
+        console.print(
+            f"{covered['share_with_children']:.1%} of {covered['seed_leaves']} seed topics have children, "
+            f"{covered['children_min']} to {covered['children_max']} each; balance over the "
+            f"{len(facts['roots'])} roots: {facts['balance']:.3f} (1: even)"
+        )
     if facts.get("failures"):
         console.print(
             "[yellow]failed: " + ", ".join(f"{n:,} {why}" for why, n in facts["failures"].items()) + "[/yellow]"

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from hornbook.curate.annotate import annotate_documents, draw_evenly
+from hornbook.curate.annotate import annotate_documents, clip, draw_evenly
 from hornbook.errors import UserError
 from hornbook.recipe import AnnotateConfig, AnnotateStep, MachineConfig
 from hornbook.records import Document, Failed, Rating, content_id
@@ -32,7 +32,8 @@ def corpus_of(directory: Path, sizes: dict[str, int]) -> Path:
 def annotate(corpus: Path, out: Path, sample: int, workers: int = 1, failure_limit: float = 0.0) -> Result:
     out.mkdir(parents=True)
     config = AnnotateStep(
-        annotate=AnnotateConfig(teacher="builtin", sample=sample, failure_limit=failure_limit), seed=3
+        annotate=AnnotateConfig(teacher="builtin", sample=sample, max_characters=None, failure_limit=failure_limit),
+        seed=3,
     )
     return annotate_documents(
         config, {"corpus": corpus}, Workspace(out, MachineConfig(workers=workers), Silent(), out, "test")
@@ -141,3 +142,16 @@ def test_an_empty_corpus_is_the_users_to_mend(tmp_path: Path) -> None:
     corpus = corpus_of(tmp_path / "corpus", {})
     with pytest.raises(UserError, match=r"documents\.parquet: holds no documents"):
         annotate(corpus, tmp_path / "out", sample=5)
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "expected"),
+    [
+        ("short\n", 6, "short\n"),
+        ("short\n", None, "short\n"),
+        ("x" * 95 + "\n" + "y" * 20, 100, "x" * 95 + "\n[… 20 more characters]\n"),  # at the end of a line, if near
+        ("x" * 20 + "\n" + "y" * 1200, 100, "x" * 20 + "\n" + "y" * 79 + "\n[… 1,121 more characters]\n"),
+    ],
+)
+def test_a_long_document_is_cut_and_says_so(text: str, most: int | None, expected: str) -> None:
+    assert clip(text, most) == expected

@@ -33,14 +33,14 @@ def annotate_documents(config: AnnotateStep, inputs: Inputs, work: Workspace) ->
     scores: list[float] = []
     failures: Counter[str] = Counter()
     with load_teacher(asked.teacher, work, STEP) as teacher:
-        teacher.rehearse(_requests(corpus, drawn), len(drawn))
+        teacher.rehearse(_requests(corpus, drawn, asked.max_characters), len(drawn))
         with (
             TableWriter(work.directory / "ratings.parquet", Rating) as ratings,
             TableWriter(work.directory / "failed.parquet", Failed) as failed,
             work.progress.bar(f"rating by {teacher.name}", len(drawn), "documents") as bar,
         ):
             # The corpus is read twice, so that no document waits in memory for its rating.
-            answers = teacher.answers(_requests(corpus, drawn))
+            answers = teacher.answers(_requests(corpus, drawn, asked.max_characters))
             for document, answer in zip(_chosen(corpus, drawn), answers, strict=True):
                 if answer.value is not None:
                     rated = answer.value
@@ -118,9 +118,17 @@ def _chosen(corpus: Path, drawn: dict[str, str]) -> Iterator[Document]:
             yield document
 
 
-def _requests(corpus: Path, drawn: dict[str, str]) -> Iterator[RateRequest]:
+def _requests(corpus: Path, drawn: dict[str, str], most: int | None) -> Iterator[RateRequest]:
     for document in _chosen(corpus, drawn):
-        yield RateRequest(document.text, document.source)
+        yield RateRequest(clip(document.text, most), document.source)
+
+
+def clip(text: str, most: int | None) -> str:
+    """The first characters of a text, ending with a line where one ends near, and a note of how much is left out."""
+    if most is None or len(text) <= most:
+        return text
+    end = text.rfind("\n", most * 9 // 10, most) + 1 or most
+    return f"{text[:end].rstrip()}\n[… {len(text) - end:,} more characters]\n"
 
 
 def _check_failures(failures: Counter[str], limit: float, total: int) -> None:
