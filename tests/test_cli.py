@@ -1,6 +1,6 @@
+import resource
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -26,10 +26,11 @@ def test_help_is_quick_and_loads_nothing_heavy():
     assert loaded.splitlines()[-1] == "[]"
     seconds = []
     for _ in range(5):
-        started = time.perf_counter()
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
         assert hornbook("--help").returncode == 0
-        seconds.append(time.perf_counter() - started)
-    assert min(seconds) < 0.3  # the best of five: the machine may be busy
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        seconds.append(after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime)
+    assert min(seconds) < 0.3  # of CPU, the best of five: 0.2 here, and a busy machine changes little
 
 
 @pytest.mark.parametrize(

@@ -35,6 +35,7 @@ _Loader.add_implicit_resolver(
     list("-+.0123456789"),
 )
 UNION_TAGS = ("installed", "files", "by name", "language model", "by token", "by hour", "[key]")  # in pydantic's places
+SECRETIVE = ("machine", "teacher", "base_urls")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of an arm: it names a directory
 
 
@@ -208,7 +209,10 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
         more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
         origin = _origin(origins, location, path)
         place = f"{_dotted(location)}: " if location else ""  # a fault of the whole stands nowhere
-        raise UserError(f"{origin}: {place}{_complaint(errors[0], location)}{more}") from error
+        complaint = _complaint(errors[0], location)
+        if location[: len(SECRETIVE)] == SECRETIVE:  # a URL that is refused may hold a password: it is not repeated
+            origin, complaint = origin.partition("=")[0], str(errors[0]["msg"]).removeprefix("Value error, ")
+        raise UserError(f"{origin}: {place}{complaint}{more}") from None
     for name, train in recipe.models.items():
         where = f"{_origin(origins, ('models', name, 'start'), path)}: models.{name}.start"
         if train.start != "scratch" and train.start not in recipe.models:

@@ -161,6 +161,34 @@ The call prints `[{factor * start}, {factor * (start + 1)}]`.
 """
 
 
+def further_tests(prompt: str, reply: dict[str, Any]) -> str:
+    """JSON with tests, not its own, of an exercise that `exercise` wrote and whose docstring the prompt shows."""
+    found = re.search(r"def (\w+)\(n: int\).*?Return (\d+) times n plus (\d+), or (-\d+) where", prompt, re.DOTALL)
+    if found is None:
+        raise LookupError("this prompt shows no exercise of this server")
+    name, (factor, offset, other) = found[1], map(int, found.groups()[1:])
+    values = ((2, 2 * factor + offset), (40, 40 * factor + offset), (-3, other), (0, offset))
+    return json.dumps({"name": name, "tests": [f"assert {name}({n}) == {value}" for n, value in values]})
+
+
+def topics(prompt: str, reply: dict[str, Any]) -> str:
+    """JSON with as many titles as the prompt asks for, by a hash of its line `Topic: …`."""
+    above = re.search(r"^Topic: *(.+)$", prompt, re.MULTILINE)
+    count = re.search(r"Name (\d+) topics", prompt)
+    title = above[1].strip() if above else "everything"
+    titles = [f"Aspect {hash64(title.encode(), bytes([n])) % 10**6} of {title}"[:60] for n in range(int(count[1]))]
+    return json.dumps({"topic": title, "topics": titles})
+
+
+def grade(prompt: str, reply: dict[str, Any]) -> str:
+    """JSON with the hexadecimal id of the prompt's line `Answer: <hex>` and a score by its hash, or `score`."""
+    answer = re.search(r"^Answer: *([0-9a-f]+) *$", prompt, re.MULTILINE)
+    number = hash64(prompt.encode())
+    assessment = f"It understands {number % 7} of 7 parts."
+    echo = answer[1] if answer else None
+    return json.dumps({"answer": echo, "assessment": assessment, "score": reply.get("score", number % 101 / 10)})
+
+
 def topic(prompt: str) -> str:
     """The topic of the prompt's line `- Topic: `."""
     found = re.search(r"^- Topic: *(.+)$", prompt, re.MULTILINE)
@@ -188,6 +216,9 @@ REPLIES: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "rating": rating,
     "exercise": exercise,
     "section": section,
+    "tests": further_tests,
+    "topics": topics,
+    "grade": grade,
     "fixed": lambda prompt, reply: reply["text"],
     "lookup": lookup,
 }
@@ -414,6 +445,21 @@ async def close_unsaid(wire: asyncio.Transport, whole: bytes, params: dict[str, 
     return 500
 
 
+async def no_http(wire: asyncio.Transport, whole: bytes, params: dict[str, Any]) -> None:
+    """These very `bytes`, as Latin-1."""
+    wire.write(params.get("bytes", "no HTTP at all\r\n\r\n").encode("latin-1"))
+    wire.close()
+
+
+async def endless(wire: asyncio.Transport, whole: bytes, params: dict[str, Any]) -> None:
+    """A body without an end, as fast as the client reads it."""
+    wire.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n")
+    while True:
+        if wire.get_write_buffer_size() < 1 << 20:
+            wire.write(b"10000\r\n" + b" " * 0x10000 + b"\r\n")
+        await asyncio.sleep(0)
+
+
 Behaviour = Callable[[asyncio.Transport, bytes, dict[str, Any]], Coroutine[Any, Any, int | None]]
 BEHAVIOURS: dict[str, Behaviour] = {
     "drop_before": drop_before,
@@ -425,6 +471,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "slow_body": slow_body,
     "late": late,
     "500_close": close_unsaid,
+    "no_http": no_http,
+    "endless": endless,
 }
 
 

@@ -184,6 +184,15 @@ def test_stalls_last_until_the_client_leaves(server, fault):
     assert (entry["fault"], entry["status"], server.counts()["in_work"]) == (fault, None, 0)
 
 
+def test_what_is_no_http_and_what_never_ends(server):
+    with pytest.raises(http.client.BadStatusLine):
+        ask(server, "give no_http!")
+    with contextlib.closing(http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)) as connection:
+        connection.request("POST", "/v1/chat/completions", json.dumps(body("give endless!")))
+        assert len(connection.getresponse().read(20_000_000)) == 20_000_000
+    wait_until(lambda: server.log()[-1]["left"])
+
+
 @pytest.mark.parametrize("fault", ["slow_body", "late"])
 def test_slow_answers_are_whole(server, fault):
     started = time.monotonic()
@@ -267,6 +276,22 @@ def test_exercises_are_right(name):
         assert len({test.partition("==")[2] for test in answer["tests"]}) > 1
 
 
+def test_further_tests_hold_for_their_exercise():
+    for seed in range(20):
+        written = json.loads(healthy_content({"mode": "exercise"}, f"- Topic: lists\n{seed}\n"))
+        further = json.loads(healthy_content({"mode": "tests"}, f"Write tests.\n{written['prompt']}"))
+        assert (further["name"], len(further["tests"])) == (written["name"], 4)
+        exec("\n".join([written["code"], *further["tests"]]), {})
+
+
+def test_topics_and_grades_repeat_what_they_are_about():
+    proposed = json.loads(healthy_content({"mode": "topics"}, "Name 5 topics that\nTopic: Physics\n"))
+    assert proposed["topic"] == "Physics"
+    assert len(set(proposed["topics"])) == 5
+    graded = json.loads(healthy_content({"mode": "grade", "score": 7}, "Grade.\nAnswer: 00ff12\n"))
+    assert (graded["answer"], graded["score"]) == ("00ff12", 7)
+
+
 def test_sections_print_what_they_say(capsys):
     text = healthy_content({"mode": "section"}, "- Topic: maps\n")
     exec(text.split("```python\n")[1].split("```")[0], {})
@@ -280,7 +305,8 @@ def test_given_texts_and_what_is_put_around_them():
     assert healthy_content({"mode": "fixed", "text": "so"}, "a dog") == "so"
     with serve({"reply": reply}) as server:
         assert ask(server, "a cow")[0] == 400
-    assert set(REPLIES) == {"echo", "rating", "exercise", "section", "fixed", "lookup"}
+    replies = {"echo", "rating", "exercise", "section", "tests", "topics", "grade", "fixed", "lookup"}
+    assert set(REPLIES) == replies
 
 
 @pytest.mark.parametrize("field", ["max_tokens", "max_completion_tokens"])

@@ -165,7 +165,7 @@ class Buyer:
         if error.kind == "limited":
             if seconds > LONGEST_LIMITED_SECONDS:
                 raise TeacherError("no reply", f"refused for {seconds:,.0f} s: {error.detail}")
-            endpoint.refused(wait)
+            endpoint.refused(error.retry_after)
             return 0.0  # the endpoint opens again then, for all
         endpoint.failed()
         if faults + 1 >= self.endpoints.config.attempts:

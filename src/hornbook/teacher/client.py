@@ -32,6 +32,8 @@ LONGEST_DETAIL = 300  # characters of an endpoint's error
 SHOWN_BYTES = 100  # of a body that is no JSON
 FIRST_LIMIT = 16  # requests under way at an endpoint that is not known yet
 CUT = 0.7  # of the limit after a rate limit
+GROWTH = 0.25  # requests for each round of answers, near what the endpoint bears
+FIRST_CLOSED_SECONDS, LONGEST_CLOSED_SECONDS = 0.1, 30.0  # after refusals that do not say how long
 CUT_SECONDS = 1.0  # one cut for all refusals of one moment
 CONNECT_SECONDS = 30.0  # to open a connection, where the deadline is longer
 KEEP_SECONDS = 3.0  # an idle connection is kept
@@ -80,16 +82,17 @@ class Endpoint:
     limit: float = FIRST_LIMIT
     under_way: int = 0
     opens_at: float = 0.0  # monotonic seconds: it asked to wait until then
-    ramping: bool = True  # doubling; after the first refusal it grows by one request a round
+    ramping: bool = True  # doubling; after the first refusal it grows by `GROWTH` requests a round
     structured: bool = True  # until it answers without a JSON schema what it refused with one
     cut_at: float = 0.0
     faults: int = 0  # in a row
+    refusals: int = 0  # in a row, those of one moment counted once
     shunned_until: float = 0.0  # monotonic seconds: others are asked, where there are any
 
     def succeeded(self) -> None:
         """Bear a little more."""
-        self.faults = 0
-        self.limit = min(float(self.most), self.limit + (1.0 if self.ramping else 1.0 / self.limit))
+        self.faults = self.refusals = 0
+        self.limit = min(float(self.most), self.limit + (1.0 if self.ramping else GROWTH / self.limit))
 
     def failed(self) -> None:
         """Be left alone for a while: a dead server is never busy, and would draw every request to itself."""
@@ -97,9 +100,13 @@ class Endpoint:
         if self.faults >= FAULTS_IN_A_ROW:
             self.shunned_until = time.monotonic() + SHUN_SECONDS
 
-    def refused(self, wait: float) -> None:
-        """Bear less, and wait."""
+    def refused(self, wait: float | None) -> None:
+        """Bear less, and wait: as long as it says, or else longer each time, until something is answered."""
         now = time.monotonic()
+        if now >= self.opens_at:
+            self.refusals += 1
+        if wait is None:
+            wait = min(LONGEST_CLOSED_SECONDS, FIRST_CLOSED_SECONDS * 2 ** (self.refusals - 1))
         self.opens_at = max(self.opens_at, now + wait)
         if now - self.cut_at >= CUT_SECONDS:
             self.limit, self.ramping, self.cut_at = max(1.0, min(self.limit, self.under_way) * CUT), False, now
@@ -244,8 +251,8 @@ class Endpoints:
     def _refusal(self, error: openai.APIStatusError, endpoint: Endpoint, structured: bool) -> Exception:
         """What a status other than success means."""
         status, code = error.status_code, str(getattr(error, "code", None) or "")
-        said = self.scrub(" ".join(str(error.message).split()))[:LONGEST_DETAIL]
-        detail = f"status {status}: {said}"
+        said = " ".join(str(error.message).split()).removeprefix(f"Error code: {status}").removeprefix(" - ")
+        detail = f"status {status}{': ' if said else ''}{self.scrub(said)[:LONGEST_DETAIL]}"
         wait = _retry_after(error.response.headers)
         if code in QUOTA or status == NO_MONEY:
             return UserError(

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -346,14 +347,14 @@ def differences(before: Parts, after: Parts) -> list[str]:
         if old != new:
             found.append(f"{name}: {old} → {new}")
     if before.prompt != after.prompt:
-        old_lines, new_lines = before.prompt.split("\n"), after.prompt.split("\n")
-        longest = max(len(old_lines), len(new_lines))
-        padded = [lines + [""] * (longest - len(lines)) for lines in (old_lines, new_lines)]
-        number, old, new = next((n, o, w) for n, (o, w) in enumerate(zip(*padded, strict=True), 1) if o != w)
+        lines = zip_longest(before.prompt.split("\n"), after.prompt.split("\n"))  # None: no such line
+        number, old, new = next((n, old, new) for n, (old, new) in enumerate(lines, 1) if old != new)
         found.append(f"prompt, line {number}: {_shown(old)} → {_shown(new)}")
     return found
 
 
 def _shown(value: object) -> str:
+    if value is None:
+        return "nothing"
     text = str(value)
     return f"`{text if len(text) <= 100 else text[:99] + '…'}`"

@@ -7,18 +7,22 @@ import ast
 import json
 import re
 import warnings
-from typing import Any, Literal, TypeVar
+from collections.abc import Collection
+from typing import Annotated, Any, Literal, TypeVar
 
 import json_repair
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 Reason = Literal[
     "no reply", "rejected", "refused", "cut off", "empty", "unparsed", "wrong schema", "another reply", "unable"
 ]
 LONGEST_REPLY = 1 << 20  # characters: a hundred times the longest section
 LONGEST_CODE = 1 << 16  # characters of one exercise or one set of tests
-THINKING = re.compile(r"\A\s*<think>.*?</think>", re.DOTALL)  # of models that reason before they answer
-FENCE = re.compile(r"\A\s*```[a-zA-Z]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+LONGEST_REPAIR = 1 << 15  # characters: the repair takes quadratic time, 0.1 s for so many and a minute for 2^20
+MOST_OBJECTS = 32  # braces at which an object is looked for
+FENCE = re.compile(r"\A\s*```[^`\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)
+INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
+MARKS = str.maketrans("", "", '*`\\"')  # of Markdown, that may stand around a title or in it
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,6 +36,15 @@ class TeacherError(Exception):
         self.detail = detail
 
 
+def _no_truth(value: Any) -> Any:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")
+    return value
+
+
+Score = Annotated[float, BeforeValidator(_no_truth)]
+
+
 class _Reply(BaseModel):
     """A JSON reply. Numbers may come as text; fields nobody asked for are ignored."""
 
@@ -43,7 +56,7 @@ class RatingReply(_Reply):
 
     document: str
     rationale: str
-    score: float
+    score: Score
 
 
 class ExerciseReply(_Reply):
@@ -75,7 +88,7 @@ class GradeReply(_Reply):
 
     answer: str
     assessment: str
-    score: float
+    score: Score
 
 
 def parse_json(reply: str, schema: type[M]) -> M:
@@ -84,8 +97,8 @@ def parse_json(reply: str, schema: type[M]) -> M:
     Code fences, prose around it, line breaks inside strings and trailing commas are forgiven; a missing field or a
     wrong type is not. Raises TeacherError.
     """
-    value = _find_object(_answer_of(reply))
-    if not isinstance(value, dict):
+    value = _find_object(_answer_of(reply), schema.model_fields.keys())
+    if value is None:
         raise TeacherError("unparsed", "no JSON object in the reply")
     try:
         return schema.model_validate(value)
@@ -96,28 +109,52 @@ def parse_json(reply: str, schema: type[M]) -> M:
 
 
 def _answer_of(reply: str) -> str:
-    """The reply without what a model thought aloud before it."""
+    """The reply without what a model thought aloud before it.
+
+    Some chat templates open the thinking themselves, so that the reply holds only its end.
+    """
     if len(reply) > LONGEST_REPLY:
         raise TeacherError("unparsed", f"a reply of {len(reply)} characters")
-    text = THINKING.sub("", reply, count=1)
+    before, ended, after = reply.partition("</think>")
+    thought = ended and not before.lstrip().startswith(("{", "[", "```", "Topic:", "**Topic"))
+    text = (after if thought else reply).replace("\r\n", "\n")
     if not text.strip():
         raise TeacherError("empty", "nothing but white space")
     return text
 
 
-def _find_object(text: str) -> Any:
+def _find_object(text: str, fields: Collection[str]) -> dict[str, Any] | None:
+    """The first object with all the fields, as it stands or as it can be mended; else the first there is."""
     decoder = json.JSONDecoder(strict=False)  # models put line breaks into strings
-    start = text.find("{")
-    if start < 0:
+    found: dict[str, Any] | None = None
+    first = start = text.find("{")
+    for _ in range(MOST_OBJECTS):
+        if start < 0:
+            break
+        try:
+            value: dict[str, Any] = decoder.raw_decode(text, start)[0]
+        except (ValueError, RecursionError):
+            pass
+        else:
+            if value.keys() >= set(fields):
+                return value
+            found = found or value
+        start = text.find("{", start + 1)
+    mended = _mended(text[first : text.rfind("}") + 1]) if first >= 0 else None
+    if mended is not None and mended.keys() >= set(fields):
+        return mended
+    return found or mended
+
+
+def _mended(text: str) -> dict[str, Any] | None:
+    """The object that a text was meant to be."""
+    if not 0 < len(text) <= LONGEST_REPAIR:
         return None
     try:
-        return decoder.raw_decode(text, start)[0]
-    except (ValueError, RecursionError):
-        pass
-    try:
-        return json_repair.loads(text[start : text.rfind("}") + 1], skip_json_loads=True)
+        value = json_repair.loads(text, skip_json_loads=True)
     except (ValueError, RecursionError):
         return None
+    return value if isinstance(value, dict) else None
 
 
 def check_echo(field: str, found: str, asked: str) -> None:
@@ -133,10 +170,10 @@ def split_section(reply: str, topic: str) -> str:
     if fenced and fenced[1].lstrip().startswith(("Topic:", "**Topic")):
         text = fenced[1].strip()
     first, _, rest = text.partition("\n")
-    label, colon, named = first.replace("*", "").partition(":")
+    label, colon, named = first.lstrip("# ").translate(MARKS).partition(":")
     if not colon or label.strip().casefold() != "topic":
         raise TeacherError("wrong schema", f"the first line is `{first[:80]}`, not `Topic: {topic[:80]}`")
-    check_echo("topic", named, topic)
+    check_echo("topic", named, topic.translate(MARKS))
     if not rest.strip():
         raise TeacherError("empty", "a section without text")
     return rest.strip() + "\n"
@@ -147,7 +184,7 @@ def split_exercise(code: str, name: str) -> tuple[str, str]:
 
     Raises TeacherError for what is no Python, holds another definition, or has no docstring or no body.
     """
-    source = _unfenced(code).replace("\r\n", "\n").replace("\t", "    ").strip("\n") + "\n"
+    source = INDENT.sub(lambda indent: indent[0].expandtabs(4), _source_of(code)).strip("\n") + "\n"
     body = parse_python(source, "the code").body
     *before, last = body or [ast.Pass()]
     if not isinstance(last, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)) or last.name != name:
@@ -158,29 +195,41 @@ def split_exercise(code: str, name: str) -> tuple[str, str]:
     if ast.get_docstring(last) is None or not rest:
         raise TeacherError("wrong schema", f"`{name}` has no docstring" if rest else f"`{name}` has no body")
     end = first.end_lineno or first.lineno
-    lines = source.splitlines(keepends=True)
+    lines = source.split("\n")  # as Python counts them: a form feed or a line separator ends none
     if rest[0].lineno <= end:
         raise TeacherError("wrong schema", "the body begins on the line of the docstring")
-    while end < len(lines) and not lines[end].strip():
+    prompt = "\n".join(lines[:end]).rstrip() + "\n"
+    while not lines[end].strip():
         end += 1
-    prompt = "".join(lines[:end]).rstrip() + "\n"
-    return prompt, "".join(lines[end:])
+    return prompt, "\n".join(lines[end:])
 
 
 def split_tests(tests: list[str], name: str) -> tuple[str, ...]:
     """The assert statements of a reply, each once. Raises TeacherError for anything else, or for none."""
+    if sum(map(len, tests)) > LONGEST_CODE:
+        raise TeacherError("unparsed", f"the tests are longer than {LONGEST_CODE} characters")
     found: dict[str, None] = {}
     for text in tests:
-        source = _unfenced(text)
+        source = _source_of(text)
         for node in parse_python(source, "a test").body:
             if not isinstance(node, ast.Assert):
                 raise TeacherError("wrong schema", f"a test is no assert statement: `{source[:80]}`")
             if not any(isinstance(part, ast.Name) and part.id == name for part in ast.walk(node)):
                 raise TeacherError("wrong schema", f"a test does not use `{name}`: `{source[:80]}`")
-            found[ast.get_source_segment(source, node) or ast.unparse(node)] = None
+            found[_segment(source, node)] = None
     if not found:
         raise TeacherError("empty", "no tests")
     return tuple(found)
+
+
+def _segment(source: str, node: ast.stmt) -> str:
+    """The text of a statement. (`ast.get_source_segment` goes through all of the source in a Python loop each time.)"""
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    lines = source.split("\n")[node.lineno - 1 : node.end_lineno]
+    lines[-1] = lines[-1].encode()[: node.end_col_offset].decode()  # offsets count bytes
+    lines[0] = lines[0].encode()[node.col_offset :].decode()
+    return "\n".join(lines)
 
 
 def parse_python(source: str, what: str) -> ast.Module:
@@ -195,6 +244,7 @@ def parse_python(source: str, what: str) -> ast.Module:
         raise TeacherError("unparsed", f"{what} is not Python: {error}") from None
 
 
-def _unfenced(text: str) -> str:
+def _source_of(text: str) -> str:
+    """Python without a code fence, its line ends as Python reads them."""
     fenced = FENCE.match(text)
-    return fenced[1] if fenced else text
+    return (fenced[1] if fenced else text).replace("\r\n", "\n").replace("\r", "\n")
