@@ -44,6 +44,7 @@ class LanguageModelTeacher:
         endpoints = Endpoints(self.config) if asks else None
         self.journal = Journal(work.shared / FILE)
         self.from_journal = 0
+        self._rehearsed: frozenset[str] = frozenset()  # keys that are counted already
         self.budget = Budget(
             rates=rates,
             cap=None if self.config.max_usd is None else int(self.config.max_usd * PICO),
@@ -90,7 +91,7 @@ class LanguageModelTeacher:
         Raises UserError where the user does not go on, or where nobody is there to ask.
         """
         if self._buyer is not None:
-            rehearsal.rehearse(self, requests, total)
+            self._rehearsed = rehearsal.rehearse(self, requests, total)
 
     def answers(self, requests: Iterable[Request[A]]) -> Iterator[Answer[A]]:
         """The answers in order. Replies that come early wait, up to a window, and are on disk already.
@@ -120,7 +121,7 @@ class LanguageModelTeacher:
     def note(self) -> str:
         """What this run has spent, and what is under way."""
         of = "" if self.budget.cap is None else f" of {dollars(self.budget.cap)}"
-        return f"{dollars(self.budget.spent)}{of}, {self.budget.under_way} under way"
+        return f"{dollars(self.budget.spent)}{of}, {self.budget.under_way} open"
 
     def ledger(self) -> Mapping[str, Any]:
         """What this step of this run has cost, killed attempts included."""
@@ -160,7 +161,7 @@ class LanguageModelTeacher:
             found: Reply | Pending | None = self._pending.get(key) or self.journal.find(key)
             if found is None:
                 found = self._start(parts, key)
-            else:
+            elif isinstance(found, Reply) and key not in self._rehearsed:
                 self.from_journal += 1
             waiting.append((request, key, found))
             if isinstance(found, Reply) and len(waiting) > most:

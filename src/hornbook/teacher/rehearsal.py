@@ -1,5 +1,6 @@
 """Before money is spent: the first replies as a person reads them, and what the rest will cost at that rate."""
 
+import json
 from collections.abc import Iterable
 from itertools import islice
 from pathlib import Path
@@ -15,15 +16,15 @@ if TYPE_CHECKING:
     from hornbook.teacher.llm import LanguageModelTeacher
 
 FIRST = 10  # replies
-SHOWN_LINES, SHOWN_WIDTH = 8, 120  # of each reply on a terminal; the file has all of it
+SHOWN_LINES, SHOWN_WIDTH = 12, 120  # of each reply on a terminal; the file has all of it
 PREVIEWS = "previews"  # below the work directory
 
 
-def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], total: int) -> None:
-    """See `Teacher.rehearse`."""
+def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], total: int) -> frozenset[str]:
+    """See `Teacher.rehearse`. Gives the keys of the first requests."""
     first = list(islice(requests, min(FIRST, total)))
     if not first:
-        return
+        return frozenset()
     answers = list(teacher.answers(first))
     _check_alive(teacher, answers)
     progress = teacher.work.progress
@@ -39,8 +40,9 @@ def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], 
             )
         progress.say(f"  whole, with the prompts: {path}")
     progress.say("  " + _estimate(teacher, answers, total))
+    keys = frozenset(answer.request for answer in answers)
     if known or total <= len(first):
-        return
+        return keys
     if teacher.config.preview == "ask":
         agreed = progress.confirm(f"  Go on with the rest, {total - len(first):,} requests?")
         if agreed is None:
@@ -48,6 +50,7 @@ def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], 
         if not agreed:
             raise UserError("stopped after the first replies, as you said; they are kept")
     teacher.journal.approve(approval)
+    return keys
 
 
 def _approval(teacher: "LanguageModelTeacher", request: Request[Any]) -> str:
@@ -81,7 +84,23 @@ def _save(path: Path, requests: list[Request[Any]], texts: list[str]) -> None:
     path.write_text("\n".join(parts), encoding="utf-8")
 
 
+def _readable(text: str) -> str:
+    """A reply that is a JSON object as its fields, code and lists line by line; any other as it came."""
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError):
+        return text
+    if not isinstance(fields, dict):
+        return text
+    lines = []
+    for name, value in fields.items():
+        shown = "\n".join(map(str, value)) if isinstance(value, list) else str(value)
+        lines.append(f"{name}: {shown}" if "\n" not in shown else f"{name}:\n{shown.rstrip()}")
+    return "\n".join(lines)
+
+
 def _clip(text: str) -> str:
+    text = _readable(text)
     printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in text)
     lines = printable.strip().split("\n")
     shown = [line if len(line) <= SHOWN_WIDTH else line[: SHOWN_WIDTH - 1] + "…" for line in lines[:SHOWN_LINES]]
