@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -57,7 +58,10 @@ def test_annotate_by_a_model_keeps_what_failed(texts):
         command += ["--base-url", server.base_url, "--yes", "--json"]
         done = hornbook(*command, "--failure-limit", "0.5", cwd=texts)
         said = json.loads(done.stdout)
-        assert said["counts"] == {"read": 3, "kept": 2, "dropped": {}, "failed": 1}
+        dropped = {"bad JSON": 1, "exact duplicate": 1, "no text": 1}
+        assert said["counts"] == {"read": 6, "kept": 2, "dropped": dropped, "failed": 1}
+        assert {row["reason"] for row in rows_of(texts / "r.dropped.parquet")} == set(dropped)
+        assert said["beside"] == ["r.failed.parquet", "r.dropped.parquet"]
         assert said["facts"]["failures"] == {"refused": 1}
         assert said["timing"]["ledger"]["requests_sent"] == 3
         assert [row["line"] for row in rows_of(texts / "r.parquet")] == [1, 3]
@@ -99,6 +103,51 @@ def test_exercises_by_a_model_with_topics_of_its_own(tmp_path):
         assert {row["topic"] for row in rows} <= titles
         hornbook("verify", "e.parquet", "--out", "v.parquet", cwd=tmp_path)
         assert len(rows_of(tmp_path / "v.parquet")) == 20
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("t.txt", "counting sheep\n\n  the ocean \n"),
+        ("t.jsonl", '{"title": "counting sheep"}\n{"title": "the ocean", "path": "Earth > the ocean"}\n'),
+    ],
+)
+def test_topics_of_a_user_need_a_title_and_no_more(tmp_path, name, text):
+    (tmp_path / name).write_text(text)
+    with serve({"reply": {"mode": "exercise"}}) as server:
+        model = ["--teacher", "openai:m", "--base-url", server.base_url, "--yes"]
+        hornbook("exercises", "--count", 12, "--out", "e.parquet", "--topics", name, *model, cwd=tmp_path)
+    assert {row["topic"] for row in rows_of(tmp_path / "e.parquet")} == {"counting sheep", "the ocean"}
+
+
+def test_one_output_has_one_writer(tmp_path):
+    with serve({"reply": {"mode": "exercise"}, "latency": 0.3}) as server:
+        command = [sys.executable, "-m", "hornbook.cli", "exercises", "--count", "40", "--out", "e.jsonl", "--yes"]
+        command += ["--teacher", "openai:m", "--base-url", server.base_url, "--concurrency", "4"]
+        first = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        while not server.log():
+            time.sleep(0.05)
+        done = hornbook(*command[3:], cwd=tmp_path, rc=1)
+        assert "--out e.jsonl: another command is writing it" in done.stderr
+        assert first.wait() == 0
+    assert len(rows_of(tmp_path / "e.jsonl")) == 40
+
+
+def test_a_useless_teacher_is_stopped_early_and_its_words_are_kept(tmp_path):
+    with serve({"reply": {"mode": "echo"}}) as server:
+        command = ["exercises", "--count", 20, "--out", "e.jsonl", "--teacher", "openai:m"]
+        done = hornbook(*command, "--base-url", server.base_url, "--yes", cwd=tmp_path, rc=1)
+        assert "20 of 20 requests failed (" in done.stderr
+        assert len(server.log()) == 20
+    failed = rows_of(tmp_path / "e.failed.jsonl")
+    assert len(failed) == 20
+    assert all(row["raw"] for row in failed)
+
+
+def test_peek_finds_what_was_dropped_beside_a_table(texts):
+    hornbook("annotate", "texts.jsonl", "--text-column", "content", "--out", "r.jsonl", cwd=texts)
+    assert "exact duplicate" in hornbook("peek", "r.jsonl", "--dropped", cwd=texts).stdout
+    assert "no such table" in hornbook("peek", "texts.jsonl", "--dropped", cwd=texts, rc=1).stderr
 
 
 def test_textbooks_from_extracts_by_a_model(tmp_path):
@@ -169,16 +218,43 @@ def test_batch_files_go_out_and_come_back(texts):
             "--price x: write",
         ),
         (
-            ["exercises", "--count", "3", "--out", "e.jsonl", "--base-url", "http://me:sk-123@host/v1"],
+            [
+                "exercises",
+                "--count",
+                "3",
+                "--out",
+                "e.jsonl",
+                "--teacher",
+                "openai:m",
+                "--base-url",
+                "http://me:sk-123@host/v1",
+            ],
             "keys come from the environment",
         ),
         (["textbooks", "--count", "3", "--out", "t.jsonl", "--about", "general"], "writes about Python alone"),
         (["textbooks", "--count", "3", "--out", "t.jsonl", "--about", "cooking"], "--about: "),
         (["exercises", "--count", "3", "--out", "e.jsonl", "--test-sets", "3"], "only a model can write others"),
-        (["exercises", "--count", "3", "--out", "e.jsonl", "--topics", "none.parquet"], "none.parquet: no such table"),
+        (["exercises", "--count", "3", "--out", "e.jsonl", "--topics", "none.parquet"], "none.parquet: no such file"),
         (["topics", "--count", "100000", "--out", "t.parquet"], "topics"),
         (["verify", "none.jsonl", "--out", "v.jsonl"], "none.jsonl: no such file"),
-        (["read-batch", "none.jsonl"], "none.jsonl: cannot be read"),
+        (["read-batch", "none.jsonl"], "work/journal.sqlite: no such journal; give the --work"),
+        (["exercises", "--count", "3", "--out", "e.jsonl", "--max-usd", "3"], "--max-usd: is for a language model"),
+        (
+            [
+                "exercises",
+                "--count",
+                "3",
+                "--out",
+                "e.jsonl",
+                "--teacher",
+                "openai:m",
+                "--price",
+                "0",
+                "--hour-usd",
+                "1",
+            ],
+            "give one of them",
+        ),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(texts, arguments, complaint):

@@ -1,8 +1,12 @@
 """One stage on a user's own files: the same functions that a recipe runs, without a recipe."""
 
+import fcntl
 import json
+import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,15 +30,15 @@ from hornbook.recipe import (
     MachineConfig,
     TeacherConfig,
 )
-from hornbook.records import Document, Dropped, Exercise, PlacedRating, Rating, content_id
+from hornbook.records import Document, Dropped, Exercise, PlacedRating, Rating, Topic, content_id
 from hornbook.run.engine import check_counts
 from hornbook.run.progress import Progress
 from hornbook.run.step import Counts, Result, StepFunction, Workspace
 from hornbook.synthesize.diversity import measure_diversity
-from hornbook.tables import TableWriter, read_rows
+from hornbook.tables import TableWriter, read_rows, write_rows
 
 MAX_DOCUMENT_BYTES = 1_000_000  # longer texts are dropped as `too long`: no teacher reads them
-SIDES = ("dropped", "failed", "outcomes")  # tables written beside the main one, where they have rows
+SIDES = ("dropped", "outcomes")  # tables written beside the main one, where they have rows
 SUFFIXES = (".parquet", ".jsonl")
 
 S = TypeVar("S", bound=BaseModel)
@@ -73,22 +77,46 @@ def run_stage(
     whole; a stage that stops leaves `out` as it was, and `out.failed` with what failed. Gives counts, facts and timing.
     """
     partial = out.with_name(out.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    made = partial / "made"
-    made.mkdir(parents=True)
-    try:
+    with _held(partial, out):
+        made = partial / "made"
+        made.mkdir()
         workspace = Workspace(made, machine, progress, work, f"{name} {out.resolve()}")
-        result = stage.function(stage.config, inputs(partial), workspace)
-        if (made / "failed.parquet").exists():
-            _deliver(made / "failed.parquet", _beside(out, "failed"))
-        check_counts(name, result.counts, stage.failure_limit, f"{_beside(out, 'failed')}")
+        failed = _beside(out, "failed")
+        try:
+            result = stage.function(stage.config, inputs(partial), workspace)
+        finally:
+            if (made / "failed.parquet").exists():  # also where the stage stopped because of them
+                _deliver(made / "failed.parquet", failed)
+        check_counts(name, result.counts, stage.failure_limit, str(failed))
         for side in SIDES:
             if (made / f"{side}.parquet").exists():
                 _deliver(made / f"{side}.parquet", _beside(out, side))
         _deliver(made / f"{stage.table}.parquet", out, keep_empty=True)
+    beside = [str(path) for side in ("failed", *SIDES) if (path := _beside(out, side)).exists()]
+    return {**_summary(result), "beside": beside}
+
+
+@contextmanager
+def _held(partial: Path, out: Path) -> Iterator[None]:
+    """The working folder of an output, empty, for one command alone; it goes with everything in it.
+
+    Raises UserError where another command is writing this output.
+    """
+    partial.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(partial, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"--out {out}: another command is writing it; wait for it, or give another name") from None
+        for entry in partial.iterdir():  # what a killed command left
+            shutil.rmtree(entry)
+        try:
+            yield
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
     finally:
-        shutil.rmtree(partial, ignore_errors=True)
-    return _summary(result)
+        os.close(descriptor)
 
 
 def _beside(out: Path, side: str) -> Path:
@@ -147,29 +175,40 @@ def _join(row_type: type[Any], before: Path, after: Path) -> None:
 
 
 def rate_and_place(config: AnnotateStep, inputs: Mapping[str, Path], place: Workspace) -> Result:
-    """The step `annotate`, and where each rated document stands in the user's files."""
+    """The step `annotate`, with where each rated document stands in the user's files, and what is no text in them."""
     result = annotate_documents(config, inputs, place)
     documents, ratings = inputs["corpus"] / "documents.parquet", place.directory / "ratings.parquet"
     place_ratings(documents, ratings, place.directory / "placed.parquet")
-    return result
+    unread = list(read_rows(inputs["corpus"] / "dropped.parquet", Dropped))
+    write_rows(place.directory / "dropped.parquet", Dropped, unread)
+    reasons = dict(sorted(Counter(row.reason for row in unread).items()))
+    assert result.counts is not None  # a rated sample is counted
+    counts = replace(result.counts, read=result.counts.read + len(unread), dropped=reasons)
+    return replace(result, counts=counts)
 
 
 def diversity_of(source: Path, against: Path, text_column: str, seed: int, progress: Progress) -> dict[str, Any]:
     """The measures of `diversity.json` for a set of a user beside real texts."""
     with TemporaryDirectory(prefix="hornbook-") as scratch:
         folder = Path(scratch)
-        try:
-            texts, _ = stage_exercises(source, folder / "set")
-        except UserError:
-            shutil.rmtree(folder / "set", ignore_errors=True)
-            texts = stage_documents(source, text_column, folder / "set", progress)
-        corpus = stage_documents(against, text_column, folder / "corpus", progress)
+        texts = _set_of(source, text_column, folder / "set", progress)
+        corpus = _set_of(against, text_column, folder / "corpus", progress)
         made = folder / "made"
         made.mkdir()
         place = Workspace(made, MachineConfig(), progress, folder, "diversity")
         measure_diversity(DiversityStep(seed=seed), {"set": texts, "corpus": corpus}, place)
         found: dict[str, Any] = json.loads((made / "diversity.json").read_text(encoding="utf-8"))
         return found
+
+
+def _set_of(path: Path, text_column: str, folder: Path, progress: Progress) -> Path:
+    """Exercises, where a file holds them; else its texts."""
+    if path.is_file():
+        try:
+            return stage_exercises(path, folder)[0]
+        except UserError:
+            shutil.rmtree(folder, ignore_errors=True)
+    return stage_documents(path, text_column, folder, progress)
 
 
 # ---- a teacher and a machine from options ----
@@ -182,7 +221,7 @@ def checked(section: type[S], **fields: Any) -> S:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         option = f"--{str(first['loc'][0]).replace('_', '-')}: " if first["loc"] else ""
-        raise UserError(option + str(first["msg"]).removeprefix("Value error, ")) from None
+        raise UserError(option + _message(first)) from None
 
 
 def teacher_of(name: str, temperature: float | None, top_p: float | None, max_tokens: int) -> TeacherConfig:
@@ -196,12 +235,14 @@ def teacher_of(name: str, temperature: float | None, top_p: float | None, max_to
         field = str(first["loc"][0])
         if field == "model":
             raise UserError(f"--teacher {name}: a teacher is `builtin` or `openai:MODEL`") from None
-        raise UserError(f"--{field.replace('_', '-')}: {first['msg']}") from None
+        raise UserError(f"--{field.replace('_', '-')}: {_message(first)}") from None
 
 
 def endpoints_of(teacher: TeacherConfig, price: str | None, hour_usd: float | None, **options: Any) -> EndpointsConfig:
     """How the teacher is reached and what it costs. Raises UserError that names the option."""
     prices: dict[str, Any] = {}
+    if price is not None and hour_usd is not None:
+        raise UserError("--price and --hour-usd: an endpoint costs by the token or by the hour; give one of them")
     if teacher != BUILTIN:
         model = teacher.model.removeprefix("openai:")
         if price is not None:
@@ -212,7 +253,11 @@ def endpoints_of(teacher: TeacherConfig, price: str | None, hour_usd: float | No
         return EndpointsConfig.model_validate({"prices": prices, **options}, strict=False)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]  # the input may hold a key
-        raise UserError(f"--{str(first['loc'][0]).replace('_', '-').removesuffix('s')}: {first['msg']}") from None
+        raise UserError(f"--{str(first['loc'][0]).replace('_', '-').removesuffix('s')}: {_message(first)}") from None
+
+
+def _message(error: Any) -> str:
+    return str(error["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
 
 
 def _price(text: str) -> dict[str, float]:
@@ -246,6 +291,34 @@ def stage_table(path: Path, row_type: type[Any], name: str, folder: Path) -> Pat
         for row in read_rows(path, row_type):
             table.write(row)
     return folder
+
+
+def stage_topics(path: Path, folder: Path) -> Path:
+    """Topics of a user as `topics.parquet`: a table of ours, rows with a `title` (and perhaps a `path`), or the lines
+    of a .txt; gives the folder. Raises UserError for a row without a title, or where there is none."""
+    folder.mkdir()
+    with TableWriter(folder / "topics.parquet", Topic) as table:
+        for number, row in _titles(path) if path.suffix == ".txt" else _own_rows(path):
+            title = row.get("title") if isinstance(row, dict) else None
+            if not isinstance(title, str) or not title.strip():
+                raise UserError(f"{path}, row {number}: has no text `title`")
+            level = row.get("level", 1)
+            if level == 0:
+                continue  # a root of a tree of ours
+            where = str(row.get("path") or title)
+            table.write(Topic(content_id(where), title, where, int(level or 1), str(row.get("origin") or "own"), ""))
+    if not table.rows:
+        raise UserError(f"{path}: holds no topics")
+    return folder
+
+
+def _titles(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file")
+    with open(path, encoding="utf-8", errors="replace") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, {"title": line.strip()}
 
 
 def stage_exercises(path: Path, folder: Path) -> tuple[Path, list[str]]:

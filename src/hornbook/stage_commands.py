@@ -24,18 +24,29 @@ Count = Annotated[int, typer.Option("--count", min=1, help="How many to write.")
 Seed = Annotated[int, typer.Option("--seed", min=0, max=2**31 - 1)]
 FailureLimit = Annotated[float, typer.Option("--failure-limit", min=0, max=1, help="The share that may fail.")]
 TopicsFile = Annotated[
-    Path | None, typer.Option("--topics", help="Topics to write about: a table from `hornbook topics`.")
+    Path | None,
+    typer.Option(
+        "--topics", help="Topics to write about: from `hornbook topics`, or rows with a `title`, or lines of a .txt."
+    ),
 ]
 CpuSeconds = Annotated[float, typer.Option("--cpu-seconds", min=0.1, help="CPU time of one program.")]
 MemoryMb = Annotated[int, typer.Option("--memory-mb", min=64, help="Of each process of a program.")]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Left out: as many as the CPU quota.")]
-Failing = Annotated[str, typer.Option("--failing", help="Sections whose code does not run: drop or mark.")]
+Failing = Annotated[str, typer.Option("--failing-sections", help="Sections whose code does not run: drop or mark.")]
 Unsafe = Annotated[
     bool, typer.Option("--unsafe-execution", help="Run programs without any isolation. Only where nothing can be lost.")
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 EVERYTHING = 2**61  # rows
 WORK = Path("work")
+FOR_MODELS = (
+    "base_url",
+    "price",
+    "hour_usd",
+    "max_usd",
+    "offline",
+    "batch_file",
+)  # options the built-in has no use for
 
 
 def _option(name: str, text: str, **more: Any) -> Any:
@@ -61,7 +72,9 @@ class TeacherOptions:
     deadline: Annotated[float, _option("--deadline", "Seconds for one attempt.", min=0.1)] = 300.0
     price: Annotated[str | None, _option("--price", "Dollars a million tokens: INPUT,OUTPUT; or 0.")] = None
     hour_usd: Annotated[float | None, _option("--hour-usd", "Dollars an hour: for servers of your own.", min=0)] = None
-    max_usd: Annotated[float | None, _option("--max-usd", "Never spend more than this, reruns included.", min=0)] = None
+    max_usd: Annotated[
+        float | None, _option("--max-usd", "Never spend more on this --out, reruns included.", min=0)
+    ] = None
     yes: Annotated[bool, _option("--yes", "Go on after the first replies without asking.")] = False
     offline: Annotated[bool, _option("--offline", "Answer from the journal alone; say why where it cannot.")] = False
     batch_file: Annotated[
@@ -78,8 +91,11 @@ class TeacherOptions:
     def machine(self, workers: int | None, unsafe_execution: bool = False) -> "MachineConfig":
         """The machine, and how the teacher is reached from it."""
         from hornbook.on_files import endpoints_of
-        from hornbook.recipe import MachineConfig
+        from hornbook.recipe import BUILTIN, MachineConfig
 
+        given = [f"--{name.replace('_', '-')}" for name in FOR_MODELS if getattr(self, name)]
+        if self.teacher == BUILTIN and given:
+            raise UserError(f"{given[0]}: is for a language model; name one: --teacher openai:MODEL")
         endpoints = endpoints_of(
             self.config(),
             self.price,
@@ -174,7 +190,7 @@ def annotate(
 @asks_teacher(max_tokens=2000)
 def topics(
     out: Out,
-    count: Count = 20_000,
+    count: Annotated[int, typer.Option("--count", min=1, help="How many, the seeds (779) among them.")] = 20_000,
     seed: Seed = 1,
     failure_limit: FailureLimit = 0.05,
     workers: Workers = None,
@@ -223,7 +239,6 @@ def textbooks(
     """Have a teacher write textbook sections, and run their examples (phi-1, section 2.2; phi-1.5)."""
     from hornbook import on_files
     from hornbook.recipe import ExamplesStep, ExtractsConfig, TextbooksConfig, TextbooksStep, VerifyConfig
-    from hornbook.records import Topic
     from hornbook.run.progress import Terminal
     from hornbook.synthesize.examples import run_examples
     from hornbook.synthesize.textbooks import write_textbooks
@@ -246,7 +261,7 @@ def textbooks(
     def inputs(folder: Path) -> dict[str, Path]:
         made = {}
         if topics is not None:
-            made["topics"] = on_files.stage_table(topics, Topic, "topics.parquet", folder / "topics")
+            made["topics"] = on_files.stage_topics(topics, folder / "topics")
         if extracts is not None:
             made["extracts"] = on_files.stage_documents(extracts, text_column, folder / "extracts", progress)
         return made
@@ -263,7 +278,13 @@ def exercises(
     count: Count,
     topics: TopicsFile = None,
     test_sets: Annotated[
-        int, typer.Option("--test-sets", min=1, max=9, help="More than 1: further tests, written without the solution.")
+        int,
+        typer.Option(
+            "--test-sets",
+            min=1,
+            max=9,
+            help="More: further tests, written without the solution, to OUT.test_sets, for `verify --test-sets`.",
+        ),
     ] = 1,
     seed: Seed = 1,
     failure_limit: FailureLimit = 0.05,
@@ -275,7 +296,6 @@ def exercises(
     """Have a teacher write exercises with solutions and tests; `verify` proves them (phi-1, section 2.2)."""
     from hornbook import on_files
     from hornbook.recipe import ExercisesConfig, ExercisesStep, IndependentTestsStep
-    from hornbook.records import Topic
     from hornbook.run.progress import Terminal
     from hornbook.synthesize.exercises import write_exercises
     from hornbook.synthesize.independent_tests import write_independent_tests
@@ -289,7 +309,7 @@ def exercises(
     def inputs(folder: Path) -> dict[str, Path]:
         if topics is None:
             return {}
-        return {"topics": on_files.stage_table(topics, Topic, "topics.parquet", folder / "topics")}
+        return {"topics": on_files.stage_topics(topics, folder / "topics")}
 
     on_files.check_out(out, *([] if topics is None else [topics]))
     summary = on_files.run_stage("exercises", stage, inputs, out, machine, options.work, progress)
@@ -310,7 +330,10 @@ def verify(
     exercises: Annotated[Path, typer.Argument(help="Rows with name, prompt, solution and tests (JSONL or Parquet).")],
     out: Out,
     test_sets: Annotated[
-        Path | None, typer.Option("--test-sets", help="Further tests: the majority of all sets decides.")
+        Path | None,
+        typer.Option(
+            "--test-sets", help="Further tests, from `exercises --test-sets`: the majority of all sets decides."
+        ),
     ] = None,
     cpu_seconds: CpuSeconds = 3.0,
     memory_mb: MemoryMb = 512,
@@ -378,6 +401,8 @@ def read_batch(
     from hornbook.teacher import batch
     from hornbook.teacher.journal import FILE, Journal
 
+    if not (work / FILE).is_file():
+        raise UserError(f"{work / FILE}: no such journal; give the --work of the command that wrote the batch file")
     with Journal(work / FILE) as journal:
         found = batch.read(results, journal)
     if as_json:

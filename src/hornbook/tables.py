@@ -45,11 +45,13 @@ def _column_type(hint: Any) -> pa.DataType:
 class TableWriter(Generic[R]):
     """Writes rows of one class to a file that appears under its name only when it is whole.
 
-    The same rows give the same bytes. Use as a context manager; an exception leaves nothing behind.
+    The same rows give the same bytes. Use as a context manager; an exception leaves nothing behind, save one of the
+    type `whole_after`: rows that say why the work was stopped are whole when it is.
     """
 
-    def __init__(self, path: Path, row_type: type[R]) -> None:
+    def __init__(self, path: Path, row_type: type[R], whole_after: type[BaseException] | None = None) -> None:
         self.path = path
+        self._whole_after = whole_after
         self.rows = 0
         self._schema = schema_of(row_type)
         self._fields = self._schema.names
@@ -86,13 +88,14 @@ class TableWriter(Generic[R]):
         self._columns = [[] for _ in self._fields]
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
+        whole = kind is None or (self._whole_after is not None and issubclass(kind, self._whole_after))
         try:
             try:
-                if kind is None:
+                if whole:
                     self._flush()
             finally:
                 (self._lines if self.path.suffix == ".jsonl" else self._parquet).close()
-            if kind is None:
+            if whole:
                 self._partial.replace(self.path)
         finally:  # a row that cannot be encoded, or a full disk, may show only here
             self._partial.unlink(missing_ok=True)

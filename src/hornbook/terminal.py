@@ -61,7 +61,9 @@ class StepLines:
             self._console.print(f"{place} [dim]done before[/dim]")
             return
         self._ran += 1
-        self._console.print(f"{place} {manifest['seconds']:7.1f} s  {escape(_counted(manifest['counts']))}")
+        ledger = manifest["timing"].get("ledger")
+        paid = f"; ${ledger['usd']:,.4f} for {ledger['requests_sent']:,} requests" if ledger else ""
+        self._console.print(f"{place} {manifest['seconds']:7.1f} s  {escape(_counted(manifest['counts']))}{paid}")
 
     def summary(self, seconds: float) -> str:
         """How many steps ran, and how long it took."""
@@ -156,23 +158,50 @@ def show_stage(summary: Mapping[str, Any], out: Path) -> None:
         )
     if "backend" in facts:
         console.print(f"isolation: {escape(facts['backend'])}")
+    if summary.get("beside"):
+        console.print(f"beside it: {escape(', '.join(summary['beside']))}")
     ledger = summary["timing"].get("ledger")
     if ledger:
         console.print(
-            f"ledger: {ledger['requests_sent']:,} requests sent ({ledger['lost']:,} lost, {ledger['refused']:,} "
-            f"refused), {ledger['from_journal']:,} replies from the journal, {ledger['prompt_tokens']:,} tokens in, "
-            f"{ledger['completion_tokens']:,} out, ${ledger['usd']:,.4f}"
+            f"ledger: {ledger['sent_now']:,} requests sent now, {ledger['requests_sent']:,} with earlier runs of this "
+            f"({ledger['lost']:,} lost, {ledger['refused']:,} refused), {ledger['from_journal']:,} replies from the "
+            f"journal; in all {ledger['prompt_tokens']:,} tokens in, {ledger['completion_tokens']:,} out, "
+            f"${ledger['usd']:,.4f}"
         )
 
 
+MEASURES = {
+    "near_duplicate_rate": "near-duplicates (lower is more diverse)",
+    "distinct_1": "distinct words (higher)",
+    "distinct_2": "distinct 2-grams (higher)",
+    "distinct_3": "distinct 3-grams (higher)",
+    "compression_ratio": "compression ratio (lower)",
+    "vendi_score": "Vendi score (higher)",
+    "texts": "… over texts",
+    "words": "… distinct over words",
+    "bytes": "… compressed bytes",
+    "vendi_texts": "… Vendi over texts",
+}
+
+
 def show_diversity(found: Mapping[str, Any]) -> None:
-    """The measures of a set beside those of a corpus, and how they change with its size."""
+    """The measures of a set beside those of real texts, and what the last texts of the set added."""
     table = Table(title="Diversity", title_justify="left")
     for column in ("measure", "the set", "real texts"):
         table.add_column(column, justify="left" if column == "measure" else "right")
-    for name, value in found["set"].items():
-        table.add_row(name.replace("_", " "), _measured(value), _measured(found["corpus"].get(name)))
-    _console().print(table)
+    for name, label in MEASURES.items():
+        table.add_row(label, _measured(found["set"].get(name)), _measured(found["corpus"].get(name)))
+    console = _console()
+    console.print(table)
+    console.print("Compare where the amounts are alike: the more text, the more of it repeats.")
+    curve = found["curve"]
+    if len(curve) > 1:
+        added = [(point["texts"], point["new_trigrams_per_text"]) for point in curve]
+        last, before = added[-1], added[-2]
+        console.print(
+            f"The last {last[0] - before[0]:,} texts brought {last[1]:.1f} new 3-grams each; the first {added[0][0]:,} "
+            f"brought {added[0][1]:.1f}. Near 0, more of the same adds nothing."
+        )
 
 
 def _measured(value: Any) -> str:
@@ -250,6 +279,10 @@ def peek_rows(path: Path, n: int, part: str) -> tuple[Path, list[dict[str, Any]]
     Raises UserError where there is no such table.
     """
     table = path
+    if path.is_file() and part == "dropped" and not path.stem.endswith(".dropped"):
+        table = path.with_name(f"{path.stem}.dropped{path.suffix}")  # as the commands of single stages write it
+        if not table.is_file():
+            raise UserError(f"{table}: no such table: nothing was dropped, or {path} is not by a command of ours")
     if path.is_dir():
         names = ("dropped",) if part == "dropped" else MADE
         found = [path / f"{name}.parquet" for name in names if (path / f"{name}.parquet").is_file()]

@@ -8,12 +8,13 @@ from typing import cast
 
 from hornbook.errors import Paused, UserError
 from hornbook.pipeline import Run
-from hornbook.recipe import MachineConfig
+from hornbook.recipe import BUILTIN, MachineConfig
 from hornbook.run.engine import state_of
 from hornbook.run.fingerprint import directory_name
 from hornbook.run.progress import Silent
 from hornbook.run.step import Step, StepFunction, Workspace
 
+SECTIONS = {"independent_tests": "exercises"}  # of the recipe, where they are not called as the step
 ASKING = ("annotate", "topics", "textbooks", "exercises", "independent_tests")
 
 
@@ -32,6 +33,8 @@ def explain(run: Run, work: Path, name: str | None) -> Iterator[tuple[str, str]]
 def _explain(step: Step, work: Path, run: Run) -> str:
     if state_of(work, step) == "done":
         return "is done: asks nothing"
+    if getattr(run.recipe, SECTIONS.get(step.name, step.name)).teacher == BUILTIN:
+        return "has the built-in teacher: asks nobody"
     waiting = [source.name for source in step.inputs.values() if state_of(work, source) != "done"]
     if waiting:
         return f"cannot be told before {', '.join(waiting)} is done"

@@ -195,8 +195,9 @@ def test_the_first_replies_come_before_the_rest_and_tell_its_cost(tmp_path):
         kept = rows(tmp_path, "SELECT prompt, prompt_tokens, completion_tokens FROM replies")
         by_prompt = {prompt: (tokens_in, tokens_out) for prompt, tokens_in, tokens_out in kept}
         ten = [by_prompt[request.render()] for request in ratings(10)]
-        tokens_in, tokens_out = (5 * sum(column) for column in zip(*ten, strict=True))
-        said = next(text for text in again.heard if "estimate" in text)
+        tokens_in, tokens_out = (4 * sum(column) for column in zip(*ten, strict=True))  # 40 are left to buy
+        said = next(text for text in somebody.heard if "estimate for 40 of 50 requests" in text)
+        assert "all replies to 50 requests are in the journal" in again.heard[-1]
         assert f"{tokens_in:,} tokens in, {tokens_out:,} out, {dollars(tokens_in * IN + tokens_out * OUT)}" in said
         (preview,) = (tmp_path / "previews").iterdir()
         text = preview.read_text()

@@ -36,7 +36,7 @@ def annotate_documents(config: AnnotateStep, inputs: Inputs, work: Workspace) ->
         teacher.rehearse(_requests(corpus, drawn, asked.max_characters), len(drawn))
         with (
             TableWriter(work.directory / "ratings.parquet", Rating) as ratings,
-            TableWriter(work.directory / "failed.parquet", Failed) as failed,
+            TableWriter(work.directory / "failed.parquet", Failed, whole_after=UserError) as failed,
             work.progress.bar(f"rating by {teacher.name}", len(drawn), "documents") as bar,
         ):
             # The corpus is read twice, so that no document waits in memory for its rating.
@@ -137,5 +137,5 @@ def _check_failures(failures: Counter[str], limit: float, total: int) -> None:
         reasons = ", ".join(f"{reason} {rows}" for reason, rows in failures.most_common())
         raise UserError(
             f"{failures.total()} of {total} documents have no rating ({reasons}), more than the limit of {limit:.1%}; "
-            "nothing further was asked. Mend the cause, or raise `failure_limit`"
+            "nothing further was asked. Mend the cause, or raise the failure limit"
         )

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from hornbook.errors import UserError
 from hornbook.recipe import IndependentTestsStep
 from hornbook.records import Exercise, Failed, TestSet
 from hornbook.run.step import Counts, Inputs, Result, Workspace
@@ -27,7 +28,7 @@ def write_independent_tests(config: IndependentTestsStep, inputs: Inputs, work: 
         teacher.rehearse((request for _, request in _requests(path, others)), total)
         with (
             TableWriter(work.directory / "test_sets.parquet", TestSet) as kept,
-            TableWriter(work.directory / "failed.parquet", Failed) as failed,
+            TableWriter(work.directory / "failed.parquet", Failed, whole_after=UserError) as failed,
             work.progress.bar(STEP, total, "sets of tests") as bar,
         ):
             # The table is read twice, so that no exercise waits in memory for its tests.

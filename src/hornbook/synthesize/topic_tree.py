@@ -247,7 +247,7 @@ def grow_tree(teacher: Teacher, config: TopicsConfig, work: Workspace) -> Result
     titles.take([seed.title for seed in seeds])
     with (
         TableWriter(work.directory / "dropped.parquet", Dropped) as dropped,
-        TableWriter(work.directory / "failed.parquet", Failed) as failed,
+        TableWriter(work.directory / "failed.parquet", Failed, whole_after=UserError) as failed,
         work.progress.bar(STEP, count - len(seeds), "topics") as bar,
     ):
         growth = Growth(teacher, list(seeds), titles, dropped, failed, bar)

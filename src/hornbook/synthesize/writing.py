@@ -74,7 +74,7 @@ def write_distinct(commission: Commission[A, R], work: Workspace, facts: Mapping
         with (
             TableWriter(work.directory / commission.table, commission.row_type) as kept,
             TableWriter(work.directory / "dropped.parquet", Dropped) as dropped,
-            TableWriter(work.directory / "failed.parquet", Failed) as failed,
+            TableWriter(work.directory / "failed.parquet", Failed, whole_after=UserError) as failed,
             work.progress.bar(step, commission.count, commission.unit) as bar,
         ):
             _write_rounds(commission, teacher, tally, kept, dropped, failed, bar)
@@ -126,10 +126,10 @@ def _write_rounds(
             tally.topics[written.topic] += 1
             bar.advance(1, teacher.note())
         if tally.asked >= PATIENCE * commission.count and tally.kept < commission.count:
-            unwanted = ", ".join(f"{reason} {rows}" for reason, rows in tally.dropped.most_common())
+            reasons = (tally.dropped + tally.failures).most_common()
             raise UserError(
                 f"{step}: {teacher.name} wrote {tally.kept} wanted texts of {commission.count} in {tally.asked} "
-                f"requests ({tally.failed} failed; dropped: {unwanted or 'none'}); ask for fewer in `count`"
+                f"requests ({', '.join(f'{reason} {rows}' for reason, rows in reasons)}); ask for fewer"
             )
 
 
@@ -142,9 +142,9 @@ def _fail(step: str, answer: Answer[A], tally: Tally, failed: TableWriter[Failed
 
 
 def _check_failures(commission: Commission[A, R], tally: Tally) -> None:
-    if tally.asked >= FEWEST and tally.failed > commission.failure_limit * tally.asked:
+    if tally.asked >= min(FEWEST, commission.count) and tally.failed > commission.failure_limit * tally.asked:
         reasons = ", ".join(f"{reason} {rows}" for reason, rows in tally.failures.most_common())
         raise UserError(
             f"{commission.step}: {tally.failed} of {tally.asked} requests failed ({reasons}), more than the limit of "
-            f"{commission.failure_limit:.1%}; nothing further was asked. Mend the cause, or raise `failure_limit`"
+            f"{commission.failure_limit:.1%}; nothing further was asked. Mend the cause, or raise the failure limit"
         )

@@ -108,6 +108,8 @@ def read(results: Path, journal: Journal) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"{results}: cannot be read ({error.strerror})") from error
     journal.settle()
+    if not counts.total():
+        raise UserError(f"{results}: holds no results")
     return {**counts, "faults": faults, "usd": pico / PICO}
 
 

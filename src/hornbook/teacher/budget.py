@@ -14,6 +14,7 @@ from hornbook.teacher.journal import PICO
 
 # A byte-level tokenizer makes at most one token of a byte; a chat template adds a few dozen to a message.
 TEMPLATE_TOKENS = 128
+LATE_SECONDS = 1.0  # a busy process may notice a deadline so much later
 LOCAL = ("localhost", "127.0.0.1", "::1")
 
 
@@ -98,7 +99,7 @@ class Budget:
         """
         if self.cap is None:
             return True
-        time_cost = int(self.rates.second * (self._unsettled_seconds() + deadline_seconds))
+        time_cost = int(self.rates.second * (self._unsettled_seconds() + deadline_seconds + LATE_SECONDS))
         if self.spent + self.reserved + upper + time_cost <= self.cap:
             return True
         if self.under_way == 0:

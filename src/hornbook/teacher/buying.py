@@ -28,6 +28,7 @@ class Buyer:
     def __init__(self, endpoints: Endpoints, journal: Journal, budget: Budget, run: str, step: str) -> None:
         self.endpoints, self.journal, self.budget = endpoints, journal, budget
         self.run, self.step = run, step
+        self.sent = 0  # attempts of this process
         self.sending: set[asyncio.Task[object] | None] = set()  # tasks whose request is at an endpoint
         self.closing = False  # nothing further is asked
         self._room = asyncio.Event()  # set whenever money has come free

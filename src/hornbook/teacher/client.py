@@ -23,6 +23,7 @@ from hornbook.recipe import EndpointsConfig
 from hornbook.teacher.journal import Parts, Reply
 
 OPENAI_URL = "https://api.openai.com/v1"
+USUAL_VARIABLE = "OPENAI_API_KEY"  # sent where it is set; another one was asked for by name
 NO_KEY = "none"  # what is sent to servers that want none
 SHORTEST_SECRET = 12  # characters: a shorter key is a word such as EMPTY, which may stand in any reply
 KIND = "openai-chat"
@@ -121,6 +122,8 @@ class Endpoints:
             raise UserError(f"the key in {config.key_variable} holds characters that no key has; set it anew")
         if not config.base_urls and os.environ.get("OPENAI_BASE_URL"):
             raise UserError("OPENAI_BASE_URL is set, and hornbook does not read it: give --base-url, or unset it")
+        if config.key_variable != USUAL_VARIABLE and not self._key:
+            raise UserError(f"the environment variable {config.key_variable}, which was to hold the key, is not set")
         if not config.base_urls and not self._key:
             raise UserError(
                 f"no key: set the environment variable {config.key_variable}, or give --base-url for your own server"

@@ -131,6 +131,7 @@ class Journal:
         self._reading = self._connect()
         self._queue: queue.SimpleQueue[tuple[str, tuple[Any, ...], Callable[[BaseException | None], None]] | None]
         self._queue = queue.SimpleQueue()
+        self._failure: BaseException | None = None  # of a write, until `settle` tells of it
         self._writer = threading.Thread(target=self._write, name="journal", daemon=True)
         self._writer.start()
 
@@ -277,8 +278,13 @@ class Journal:
         self._queue.put(("DELETE FROM orders WHERE key=?", (key,), done))
 
     def settle(self) -> None:
-        """Wait until all that was asked for before is on disk. Raises what the last write raised."""
-        self._now("SELECT 1", ())
+        """Wait until all that was asked for before is on disk. Raises what a write since the last time raised."""
+        try:
+            self._now("SELECT 1", ())
+        finally:
+            failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
 
     def _now(self, statement: str, values: tuple[Any, ...]) -> None:
         written: Future[None] = Future()
@@ -313,6 +319,7 @@ class Journal:
                 error = UserError(f"{self.path}: the journal cannot be written ({failure})")
             except BaseException as failure:  # a defect: whoever waits must hear of it, or would wait for ever
                 error = failure
+            self._failure = self._failure or error
             if error is not None and connection is not None:
                 connection.close()  # what it had begun is undone
                 connection = None

@@ -40,8 +40,7 @@ class LanguageModelTeacher:
         fields = ("temperature", "top_p", "max_tokens")
         self.sampling = {name: value for name in fields if (value := getattr(model, name)) is not None}
         rates = FREE if self.config.offline else rates_of(model, self.config)
-        asks = not self.config.offline and self.config.batch_file is None
-        endpoints = Endpoints(self.config) if asks else None
+        self._asks = not self.config.offline and self.config.batch_file is None
         self.journal = Journal(work.shared / FILE)
         self.from_journal = 0
         self._rehearsed: frozenset[str] = frozenset()  # keys that are counted already
@@ -51,8 +50,8 @@ class LanguageModelTeacher:
             spent=self.journal.spending(work.run).pico_usd,
         )
         self._loop = asyncio.new_event_loop()
-        self._endpoints = endpoints
-        self._buyer = Buyer(endpoints, self.journal, self.budget, work.run, step) if endpoints else None
+        self._endpoints: Endpoints | None = None  # opened when something must be bought: no key is needed before
+        self._buyer: Buyer | None = None
         self._pending: dict[str, Pending] = {}  # by key: bought, and not yet given
         self._unfinished: set[Pending] = set()
         self._changed = asyncio.Event()
@@ -90,7 +89,7 @@ class LanguageModelTeacher:
 
         Raises UserError where the user does not go on, or where nobody is there to ask.
         """
-        if self._buyer is not None:
+        if self._asks:
             self._rehearsed = rehearsal.rehearse(self, requests, total)
 
     def answers(self, requests: Iterable[Request[A]]) -> Iterator[Answer[A]]:
@@ -130,6 +129,7 @@ class LanguageModelTeacher:
         return {
             "model": self.model.model,
             "requests_sent": spent.requests,
+            "sent_now": 0 if self._buyer is None else self._buyer.sent,
             "lost": spent.lost,
             "refused": spent.refused,
             "from_journal": self.from_journal,
@@ -140,6 +140,10 @@ class LanguageModelTeacher:
         }
 
     # ---- inside ----
+
+    def knows(self, request: Request[Any]) -> bool:
+        """Whether the journal can answer a request."""
+        return self.journal.find(self.parts_of(request).key()) is not None
 
     def parts_of(self, request: Request[Any]) -> Parts:
         """All that determines the reply to a request."""
@@ -168,8 +172,11 @@ class LanguageModelTeacher:
                 return  # the journal gives faster than anybody reads
 
     def _start(self, parts: Parts, key: str) -> Pending:
-        if self._buyer is None:
+        if not self._asks:
             raise UserError(self._why_miss(parts))
+        if self._buyer is None:
+            self._endpoints = Endpoints(self.config)
+            self._buyer = Buyer(self._endpoints, self.journal, self.budget, self.work.run, self.step)
         task = self._loop.create_task(_buy(self._buyer, parts, key))
         self._pending[key] = task
         self._unfinished.add(task)

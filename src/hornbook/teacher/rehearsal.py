@@ -1,7 +1,7 @@
 """Before money is spent: the first replies as a person reads them, and what the rest will cost at that rate."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,19 +16,23 @@ if TYPE_CHECKING:
     from hornbook.teacher.llm import LanguageModelTeacher
 
 FIRST = 10  # replies
+MOST_LOOKED = 1000  # requests that are looked up before the estimate
 SHOWN_LINES, SHOWN_WIDTH = 12, 120  # of each reply on a terminal; the file has all of it
 PREVIEWS = "previews"  # below the work directory
 
 
 def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], total: int) -> frozenset[str]:
     """See `Teacher.rehearse`. Gives the keys of the first requests."""
-    first = list(islice(requests, min(FIRST, total)))
+    stream = iter(requests)
+    first = list(islice(stream, min(FIRST, total)))
     if not first:
         return frozenset()
-    answers = list(teacher.answers(first))
-    _check_alive(teacher, answers)
     progress = teacher.work.progress
     approval = _approval(teacher, first[0])
+    if not teacher.journal.approved(approval):
+        progress.say(f"  asking {teacher.name} for the first {len(first)} replies …")
+    answers = list(teacher.answers(first))
+    _check_alive(teacher, answers)
     known = teacher.journal.approved(approval)
     if not known:
         path = teacher.work.shared / PREVIEWS / f"{teacher.step}-{approval[:8]}.md"
@@ -39,7 +43,7 @@ def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], 
                 f"  reply {number} of {len(first)} to `{request.prompt_name}`, {request.subject[:80]}\n{_clip(text)}"
             )
         progress.say(f"  whole, with the prompts: {path}")
-    progress.say("  " + _estimate(teacher, answers, total))
+    progress.say("  " + _estimate(teacher, answers, total, _in_journal(teacher, stream, total - len(first))))
     keys = frozenset(answer.request for answer in answers)
     if known or total <= len(first):
         return keys
@@ -63,7 +67,10 @@ def _check_alive(teacher: "LanguageModelTeacher", answers: list[Answer[Any]]) ->
     failures = [answer.failure for answer in answers if answer.failure is not None]
     silent = [failure for failure in failures if failure.reason in ("no reply", "rejected")]
     if len(silent) == len(answers):
-        raise UserError(f"{teacher.name} answered none of the first {len(answers)} requests: {silent[0].detail}")
+        raise UserError(
+            f"{teacher.name} answered none of the first {len(answers)} requests: {silent[0].detail}; is the endpoint "
+            "right, and running?"
+        )
 
 
 def _text(teacher: "LanguageModelTeacher", answer: Answer[Any]) -> str:
@@ -108,23 +115,39 @@ def _clip(text: str) -> str:
     return "\n".join("    " + line for line in [*shown, *more])
 
 
-def _estimate(teacher: "LanguageModelTeacher", answers: list[Answer[Any]], total: int) -> str:
-    """Tokens, dollars and hours of all requests at the rate of the first ones; less what the journal has."""
+def _in_journal(teacher: "LanguageModelTeacher", rest: Iterator[Request[Any]], total: int) -> int:
+    """How many of the requests that are left the journal can answer: counted in the first of them, and at that rate."""
+    looked = [teacher.knows(request) for request in islice(rest, min(MOST_LOOKED, total))]
+    return round(total * sum(looked) / len(looked)) if looked else 0
+
+
+def _estimate(teacher: "LanguageModelTeacher", answers: list[Answer[Any]], total: int, known: int) -> str:
+    """Tokens, dollars and hours of the requests that are still to be bought, at the rate of the first ones."""
     replies = [reply for answer in answers if (reply := teacher.journal.find(answer.request)) is not None]
     counted = [r for r in replies if r.prompt_tokens is not None and r.completion_tokens is not None]
+    left = total - len(answers) - known
+    of = f"estimate for {left:,} of {total:,} requests" if left < total else f"estimate for {total:,} requests"
+    if left == 0:
+        return f"all replies to {total:,} requests are in the journal"
     if not counted:
-        return f"estimate for {total:,} requests: the endpoint counts no tokens, so there is none"
+        return f"{of}: the endpoint counts no tokens, so there is none"
     tokens_in = sum(r.prompt_tokens or 0 for r in counted) / len(counted)
     tokens_out = sum(r.completion_tokens or 0 for r in counted) / len(counted)
     rates = teacher.budget.rates
     seconds = teacher.journal.mean_seconds(teacher.work.run, teacher.step)
-    hours = None if seconds is None else total * seconds / teacher.config.concurrency / 3600
-    cost = int(total * (tokens_in * rates.prompt + tokens_out * rates.completion))
+    hours = None if seconds is None else left * seconds / teacher.config.concurrency / 3600
+    cost = int(left * (tokens_in * rates.prompt + tokens_out * rates.completion))
     if hours is not None:
         cost += int(hours * 3600 * rates.second)
-    time = "an unknown time" if hours is None else f"{hours * 60:,.0f} min" if hours < 2 else f"{hours:,.1f} h"
     return (
-        f"estimate for {total:,} requests, from {len(counted)} replies: {total * tokens_in:,.0f} tokens in, "
-        f"{total * tokens_out:,.0f} out, {dollars(cost)}, {time} with {teacher.config.concurrency} at once; what the "
-        "journal has already costs nothing"
+        f"{of}, from {len(counted)} replies: {left * tokens_in:,.0f} tokens in, {left * tokens_out:,.0f} out, "
+        f"{dollars(cost)}, {_time(hours)} with {teacher.config.concurrency} at once; the others are in the journal"
     )
+
+
+def _time(hours: float | None) -> str:
+    if hours is None:
+        return "an unknown time"
+    if hours < 1 / 60:
+        return "less than a minute"
+    return f"about {hours * 60:,.0f} min" if hours < 2 else f"about {hours:,.1f} h"
