@@ -1,9 +1,14 @@
 """Teachers over the faulty server: what tests ask of them, and what they left in their journals."""
 
+import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
+from string import Template
+from subprocess import PIPE
 from typing import Any
 
 from hornbook.recipe import EndpointsConfig, LanguageModel, MachineConfig, TokenPrice
@@ -17,6 +22,9 @@ MODEL = LanguageModel(model="openai:faulty", temperature=0.0, top_p=None, max_to
 PRICE = TokenPrice(input_usd=1.0, output_usd=4.0)
 PRICES = {"faulty": PRICE}
 IN, OUT = 1_000_000, 4_000_000  # the same in 1e-12 dollars a token
+
+
+HORNBOOK = [sys.executable, "-m", "hornbook.cli"]
 
 
 class Watcher(Silent):
@@ -60,6 +68,24 @@ def ratings(count: int, text: str = "") -> Iterator[RateRequest]:
     """Requests to rate so many documents."""
     for number in range(count):
         yield RateRequest(f"def f(x):\n    return x + {number}  # {text}\n", "source")
+
+
+@contextmanager
+def process(*command: object, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A process whose output is read; killed at the end."""
+    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[1])} | environment
+    words = list(map(str, command))
+    with subprocess.Popen(words, env=environment, stdout=PIPE, stderr=PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def program(text: str, **names: Any) -> AbstractContextManager[subprocess.Popen[str]]:
+    """A Python text in a process of its own, with `$names` put in; names in capitals go into its environment."""
+    environment = {name: value for name, value in names.items() if name.isupper()}
+    return process(sys.executable, "-c", Template(text).substitute(names), **environment)
 
 
 def rows(work: Path, query: str, *values: Any) -> list[tuple[Any, ...]]:

@@ -95,6 +95,7 @@ class Buyer:
             await self._enter(name, key, bound)
         started, cost, reply = time.monotonic(), self._cost("lost", None, bound), None  # unless it turns out otherwise
         self.sending.add(task)
+        self.sent += 1
         try:
             reply = await self.endpoints.attempt(endpoint, parts, structured)
             cost = self._cost("reply", (reply.prompt_tokens, reply.completion_tokens), bound)

@@ -21,6 +21,7 @@ import openai
 from hornbook.errors import UserError
 from hornbook.recipe import EndpointsConfig
 from hornbook.teacher.journal import Parts, Reply
+from hornbook.teacher.parsing import whole
 
 OPENAI_URL = "https://api.openai.com/v1"
 USUAL_VARIABLE = "OPENAI_API_KEY"  # sent where it is set; another one was asked for by name
@@ -164,7 +165,7 @@ class Endpoints:
 
     def scrub(self, text: str) -> str:
         """A text without the key, fit for a file."""
-        return _whole(text.replace(self._key, "[key]") if self._is_secret() else text)
+        return whole(text.replace(self._key, "[key]") if self._is_secret() else text)
 
     def _is_secret(self) -> bool:
         return len(self._key) >= SHORTEST_SECRET
@@ -359,11 +360,6 @@ def read_reply(body: bytes) -> Reply:
     prompt_tokens, completion_tokens = usage or (None, None)
     served_model = str(found.get("model") or "")
     return Reply(content, finish, served_model, prompt_tokens, completion_tokens)
-
-
-def _whole(text: str) -> str:
-    """Without halves of surrogate pairs, which have no place in a file."""
-    return text.encode("utf-8", "replace").decode()
 
 
 def _usage(usage: Any) -> tuple[int, int] | None:

@@ -11,14 +11,15 @@ from collections.abc import Collection
 from typing import Annotated, Any, Literal, TypeVar
 
 import json_repair
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 Reason = Literal[
     "no reply", "rejected", "refused", "cut off", "empty", "unparsed", "wrong schema", "another reply", "unable"
 ]
 LONGEST_REPLY = 1 << 20  # characters: a hundred times the longest section
 LONGEST_CODE = 1 << 16  # characters of one exercise or one set of tests
-LONGEST_REPAIR = 1 << 15  # characters: the repair takes quadratic time, 0.1 s for so many and a minute for 2^20
+# Characters and brackets: the repair takes quadratic time, at worst a second for so many, and hours for a whole reply.
+LONGEST_REPAIR, MOST_OPENED = 1 << 13, 128
 MOST_OBJECTS = 32  # braces at which an object is looked for
 FENCE = re.compile(r"\A\s*```[^`\n]*\n(.*?)\n?```\s*\Z", re.DOTALL)
 INDENT = re.compile(r"^[ \t]+", re.MULTILINE)
@@ -42,7 +43,13 @@ def _no_truth(value: Any) -> Any:
     return value
 
 
+def whole(text: str) -> str:
+    """Without halves of surrogate pairs, which have no place in a file."""
+    return text.encode("utf-8", "replace").decode()
+
+
 Score = Annotated[float, BeforeValidator(_no_truth)]
+Text = Annotated[str, AfterValidator(whole)]
 
 
 class _Reply(BaseModel):
@@ -54,17 +61,17 @@ class _Reply(BaseModel):
 class RatingReply(_Reply):
     """The reply to a RateRequest."""
 
-    document: str
-    rationale: str
+    document: Text
+    rationale: Text
     score: Score
 
 
 class ExerciseReply(_Reply):
     """The reply to an ExerciseRequest."""
 
-    name: str
-    code: str
-    tests: list[str]
+    name: Text
+    code: Text
+    tests: list[Text]
 
 
 class TestsReply(_Reply):
@@ -72,22 +79,22 @@ class TestsReply(_Reply):
 
     __test__ = False
 
-    name: str
-    tests: list[str]
+    name: Text
+    tests: list[Text]
 
 
 class TopicsReply(_Reply):
     """The reply to a TopicsRequest."""
 
-    topic: str
-    topics: list[str]
+    topic: Text
+    topics: list[Text]
 
 
 class GradeReply(_Reply):
     """The reply to a GradeRequest."""
 
-    answer: str
-    assessment: str
+    answer: Text
+    assessment: Text
     score: Score
 
 
@@ -148,7 +155,7 @@ def _find_object(text: str, fields: Collection[str]) -> dict[str, Any] | None:
 
 def _mended(text: str) -> dict[str, Any] | None:
     """The object that a text was meant to be."""
-    if not 0 < len(text) <= LONGEST_REPAIR:
+    if not 0 < len(text) <= LONGEST_REPAIR or text.count("{") + text.count("[") > MOST_OPENED:
         return None
     try:
         value = json_repair.loads(text, skip_json_loads=True)
