@@ -70,7 +70,7 @@ def test_annotate_by_a_model_keeps_what_failed(texts):
         # The same again, over the limit: nothing is asked, the table stays, the failed rows say why.
         before = (texts / "r.parquet").read_bytes()
         done = hornbook(*command, cwd=texts, rc=1)
-        assert "1 of 3 documents have no rating (refused 1), more than the limit of 5.0%" in done.stderr
+        assert "1 of 3 ratings failed (refused 1), more than the limit of 5.0%" in done.stderr
         assert (texts / "r.parquet").read_bytes() == before
         assert len(server.log()) == 3
 

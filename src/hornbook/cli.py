@@ -45,7 +45,8 @@ def main() -> None:
     try:
         app()
     except UserError as error:
-        print(f"hornbook: {' '.join(str(error).splitlines())}", file=sys.stderr)
+        line = " ".join(str(error).splitlines())  # it may hold what a server or a file said
+        print(f"hornbook: {''.join(c if c.isprintable() else '�' for c in line)}", file=sys.stderr)
         sys.exit(1)
     except Paused as pause:
         print(f"hornbook: {pause}")

@@ -36,10 +36,12 @@ from hornbook.run.progress import Progress
 from hornbook.run.step import Counts, Result, StepFunction, Workspace
 from hornbook.synthesize.diversity import measure_diversity
 from hornbook.tables import TableWriter, read_rows, write_rows
+from hornbook.teacher.parsing import whole
 
 MAX_DOCUMENT_BYTES = 1_000_000  # longer texts are dropped as `too long`: no teacher reads them
 SIDES = ("dropped", "outcomes")  # tables written beside the main one, where they have rows
 SUFFIXES = (".parquet", ".jsonl")
+LONGEST_TITLE = 300  # characters of a topic
 
 S = TypeVar("S", bound=BaseModel)
 
@@ -58,6 +60,8 @@ def check_out(out: Path, *sources: Path) -> None:
     """Raises UserError for an output of another kind than a table, or one that is an input."""
     if out.suffix not in SUFFIXES:
         raise UserError(f"--out {out}: the name must end in .jsonl or .parquet")
+    if out.is_dir():
+        raise UserError(f"--out {out}: is a directory; give the name of a file")
     if any(out.resolve() == source.resolve() for source in sources):
         raise UserError(f"--out {out}: is the input itself; give another name")
 
@@ -70,17 +74,19 @@ def run_stage(
     machine: MachineConfig,
     work: Path,
     progress: Progress,
+    charged_to: Path | None = None,
 ) -> dict[str, Any]:
     """Run a stage, and write its main table to `out` and the others beside it (`out.dropped.jsonl`, …).
 
     `inputs` makes the stage's inputs below the directory it is given. Nothing appears under its name before it is
-    whole; a stage that stops leaves `out` as it was, and `out.failed` with what failed. Gives counts, facts and timing.
+    whole; a stage that stops leaves `out` as it was, and `out.failed` with what failed. Costs are entered, and capped,
+    under the path of `out`, or of `charged_to`. Gives counts, facts and timing.
     """
     partial = out.with_name(out.name + ".partial")
     with _held(partial, out):
         made = partial / "made"
         made.mkdir()
-        workspace = Workspace(made, machine, progress, work, f"{name} {out.resolve()}")
+        workspace = Workspace(made, machine, progress, work, str((charged_to or out).resolve()))
         failed = _beside(out, "failed")
         try:
             result = stage.function(stage.config, inputs(partial), workspace)
@@ -131,7 +137,7 @@ def _deliver(table: Path, out: Path, keep_empty: bool = False) -> None:
     if out.suffix == ".parquet":
         table.replace(out)
         return
-    partial = out.with_name(out.name + ".writing")
+    partial = table.with_suffix(".jsonl")  # in the working folder, which goes whatever happens
     with open(partial, "w", encoding="utf-8") as lines, pq.ParquetFile(table) as parquet:
         for batch in parquet.iter_batches(1024):
             lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in batch.to_pylist())
@@ -300,13 +306,13 @@ def stage_topics(path: Path, folder: Path) -> Path:
     with TableWriter(folder / "topics.parquet", Topic) as table:
         for number, row in _titles(path) if path.suffix == ".txt" else _own_rows(path):
             title = row.get("title") if isinstance(row, dict) else None
-            if not isinstance(title, str) or not title.strip():
-                raise UserError(f"{path}, row {number}: has no text `title`")
-            level = row.get("level", 1)
-            if level == 0:
+            if not isinstance(title, str) or not title.strip() or len(title) > LONGEST_TITLE:
+                raise UserError(f"{path}, row {number}: has no text `title` of at most {LONGEST_TITLE} characters")
+            if row.get("level") == 0:
                 continue  # a root of a tree of ours
-            where = str(row.get("path") or title)
-            table.write(Topic(content_id(where), title, where, int(level or 1), str(row.get("origin") or "own"), ""))
+            title, where = whole(" ".join(title.split())), row.get("path")
+            where = whole(where) if isinstance(where, str) and where else title
+            table.write(Topic(content_id(where), title, where, 1, str(row.get("origin") or "own"), ""))
     if not table.rows:
         raise UserError(f"{path}: holds no topics")
     return folder
@@ -373,6 +379,8 @@ def _exercise(row: Any) -> Exercise | str:
     tests = row.get("tests")
     if not isinstance(tests, list) or not tests or not all(isinstance(test, str) for test in tests):
         return "`tests` is missing or no list of assert statements"
+    if any(text != whole(text) for text in (row["name"], row["prompt"], row["solution"], *tests)):
+        return "holds half of a surrogate pair"
     identity = content_id(row["prompt"] + row["solution"])
     topic, request = str(row.get("topic") or ""), str(row.get("request") or "")
     return Exercise(identity, topic, row["name"], row["prompt"], row["solution"], tuple(tests), request)

@@ -254,15 +254,15 @@ class EvaluateConfig(Section):
 class TokenPrice(Section):
     """What an endpoint asks for tokens, in US dollars a million."""
 
-    input_usd: Annotated[float, Field(ge=0)]
-    output_usd: Annotated[float, Field(ge=0)]
+    input_usd: Annotated[float, Field(ge=0, le=1e5)]
+    output_usd: Annotated[float, Field(ge=0, le=1e5)]
     batch_share: Share = 0.5  # of that for a request in a batch file: half at the providers that offer it
 
 
 class HourPrice(Section):
     """What an endpoint of one's own costs, in US dollars an hour, all its GPUs together."""
 
-    hour_usd: Annotated[float, Field(ge=0)]
+    hour_usd: Annotated[float, Field(ge=0, le=1e6)]
 
 
 def _kind_of_price(value: object) -> str:

@@ -35,7 +35,7 @@ _Loader.add_implicit_resolver(
     list("-+.0123456789"),
 )
 UNION_TAGS = ("installed", "files", "by name", "language model", "by token", "by hour", "[key]")  # in pydantic's places
-SECRETIVE = ("machine", "teacher", "base_urls")
+SECRETIVE = ("machine", "teacher")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of an arm: it names a directory
 
 
@@ -210,7 +210,7 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
         origin = _origin(origins, location, path)
         place = f"{_dotted(location)}: " if location else ""  # a fault of the whole stands nowhere
         complaint = _complaint(errors[0], location)
-        if location[: len(SECRETIVE)] == SECRETIVE:  # a URL that is refused may hold a password: it is not repeated
+        if location[: len(SECRETIVE)] == SECRETIVE:  # what is refused may hold a password or a key: it is not repeated
             origin, complaint = origin.partition("=")[0], str(errors[0]["msg"]).removeprefix("Value error, ")
         raise UserError(f"{origin}: {place}{complaint}{more}") from None
     for name, train in recipe.models.items():

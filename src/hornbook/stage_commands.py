@@ -322,7 +322,7 @@ def exercises(
         def written(folder: Path) -> dict[str, Path]:
             return {"exercises": on_files.stage_exercises(out, folder / "exercises")[0]}
 
-        summary = on_files.run_stage("independent_tests", stage, written, further, machine, options.work, progress)
+        summary = on_files.run_stage("independent_tests", stage, written, further, machine, options.work, progress, out)
         _show(summary, further, as_json)
 
 

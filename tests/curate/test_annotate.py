@@ -131,9 +131,7 @@ def test_too_many_failures_stop_before_the_rest_is_paid(tmp_path: Path, monkeypa
 
     monkeypatch.setattr("hornbook.curate.annotate.load_teacher", lambda config, work, step: Counting(1))
     corpus = corpus_of(tmp_path / "corpus", {"silent": 50})
-    with pytest.raises(
-        UserError, match=r"6 of 50 documents have no rating \(unparsed 6\), more than the limit of 10.0%"
-    ):
+    with pytest.raises(UserError, match=r"6 of 50 ratings failed \(unparsed 6\), more than the limit of 10.0%"):
         annotate(corpus, tmp_path / "out", sample=50, failure_limit=0.1)
     assert len(asked) == 6
 

@@ -80,7 +80,8 @@ def test_or_marked(tmp_path):
         ("```python\nunclosed", ""),
         ("    ```python\n    a\n", ""),
         ("```python title=x\na\n```\n```python\nb\n```", "a\n\nb\n"),
-        ("`" * 50_000, ""),
+        ("`" * 500_000, ""),
+        ("```x\n" * 200_000, ""),
     ],
 )
 def test_blocks(text, program):

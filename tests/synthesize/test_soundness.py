@@ -67,3 +67,23 @@ def test_examples_of_a_docstring_become_tests():
 '''
     assert docstring_claims(prompt, "f") == ("assert f(2) == 4", "assert f(\"ab\") == 'abab'", "assert f(f(1)) == 4")
     assert docstring_claims('def f(x):\n    """Prose with >>>nothing."""\n', "f") == ()
+    last = 'def f(x):\n    """Zero.\n\n    >>> f(0)  # zero\n    0\n    >>> f(1)\n    1, 2\n    """\n'
+    assert docstring_claims(last, "f") == ("assert f(0) == 0", "assert f(1) == (1, 2)")
+
+
+@pytest.mark.parametrize(
+    "docstring",
+    [
+        ">>> f(1)\n    {[1]}\n",
+        ">>> f(1)\n    {[1, 2]: 3}\n",
+        ">>> f(0)  # doctest:" + " " * 60_000 + "'\n    0\n",
+        ">>> f(\n",
+    ],
+)
+def test_examples_that_are_hostile_are_no_claims(docstring):
+    assert docstring_claims(f'def f(x):\n    """{docstring}    """\n', "f") == ()
+
+
+def test_what_is_nested_too_deeply_is_dropped():
+    tests = ("assert f(1) == " + "1 + " * 470 + "1", "assert f(2) == 2")
+    assert flaw_of(PROMPT, "    return 2 * x\n", tests)[0] == "nested too deeply"

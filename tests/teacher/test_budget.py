@@ -63,13 +63,13 @@ class Spent:
 
 
 def test_the_cap_holds_at_every_moment_and_a_larger_one_goes_on(tmp_path):
-    cap = 0.2
+    cap = 0.15
     more = {"prices": PRICES, "concurrency": 256, "attempts": 4}
     with serve({"reply": REPLY, "faults": FAULTS, "latency": [0.01, 0.1]}) as server:
         capped = teacher(tmp_path / "capped", server.base_url, max_usd=cap, **more)
         with capped, Spent(tmp_path / "capped") as spent:
             with pytest.raises(UserError) as told:
-                list(capped.answers(ratings(700)))
+                list(capped.answers(ratings(450)))
             ledger = capped.ledger()
         assert spent.looks > 10
         assert max(spent.most, ledger["usd"] * PICO) <= cap * PICO
@@ -77,13 +77,13 @@ def test_the_cap_holds_at_every_moment_and_a_larger_one_goes_on(tmp_path):
         assert ledger["usd"] > 0.9 * cap  # and it is used: less is left than a few requests can cost
         assert ledger["lost"] > 10
         message = str(told.value)
-        assert message.startswith("the cap of $0.20 is reached: $0.")
+        assert message.startswith("the cap of $0.15 is reached: $0.")
         assert message.endswith("every reply is kept, so the same command with a larger --max-usd goes on from here")
         counts = server.counts()
         assert ledger["requests_sent"] == counts["requests"]
-        answers = ask(tmp_path / "capped", server.base_url, requests=ratings(700), max_usd=20.0, **more)
+        answers = ask(tmp_path / "capped", server.base_url, requests=ratings(450), max_usd=20.0, **more)
         assert rows(tmp_path / "capped", "SELECT SUM(pico_usd) FROM costs")[0][0] >= true_cost(server.log())
-        whole = ask(tmp_path / "whole", server.base_url, requests=ratings(700), **more)
+        whole = ask(tmp_path / "whole", server.base_url, requests=ratings(450), **more)
     assert answers == whole
     assert all(answer.value for answer in answers)
 

@@ -104,8 +104,9 @@ CASES = [
 ]  # fmt: skip
 STALLS = [
     Case("stall", "lr"),
+    Case("stall", "ll", "no reply", "no reply within 1 s", times=ALWAYS),
     Case("stall_mid_body", "lr"),
-    Case("stall", "ll", "no reply", "within 1 s", times=ALWAYS),
+    Case("slow_body", "ll", "no reply", "no reply within 1 s", times=ALWAYS, more={"seconds": 30}),
 ]
 LETTERS = {"reply": "r", "uncounted": "u", "refused": "x"}
 
@@ -193,7 +194,7 @@ def test_what_becomes_of_a_fault(met, case):
 def test_the_ledger_is_the_sum_and_says_what_is_uncertain(met):
     found, ledger = met
     costs = [cost for case in CASES for cost in found[case.name].costs]
-    assert ledger["requests_sent"] == len(costs)
+    assert ledger["requests_sent"] == ledger["sent_now"] == len(costs)
     assert ledger["usd"] == sum(pico for *_, pico in costs) / 1e12
     assert ledger["uncertain_usd"] == sum(pico for outcome, *_, pico in costs if outcome == "lost") / 1e12
     assert ledger["lost"] == sum(outcome == "lost" for outcome, *_ in costs)
@@ -296,12 +297,12 @@ def test_nobody_asks_an_endpoint_that_asked_to_wait(tmp_path, fault, seconds):
 def test_requests_under_way_follow_what_the_server_bears(tmp_path, retry_after):
     limit = {"concurrent": 12, "retry_after": retry_after}
     with serve({"reply": REPLY, "limit": limit, "latency": 0.05}) as server:
-        answers = ask(tmp_path, server.base_url, requests=ratings(600), concurrency=256)
+        answers = ask(tmp_path, server.base_url, requests=ratings(450), concurrency=256)
         log, counts = server.log(), server.counts()
     assert all(answer.value for answer in answers)
-    assert counts["faults"]["limit"] <= 0.07 * 600
+    assert counts["faults"]["limit"] <= 0.08 * 450
     # In the second half it works near the limit: 60% of it on a quiet machine, with Retry-After kept to.
-    late = [entry for entry in log if entry["status"] == 200][300:]
+    late = [entry for entry in log if entry["status"] == 200][200:]
     at_work = sum(entry["done"] - entry["time"] for entry in late) / (late[-1]["done"] - late[0]["time"])
     assert at_work > 0.35 * 12
 

@@ -14,6 +14,7 @@ from hornbook.recipe import AnnotateStep
 from hornbook.records import Document, Failed, Rating
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.tables import TableWriter, read_columns, read_rows
+from hornbook.teacher.limit import check_failures
 from hornbook.teacher.load import load_teacher, sent_prompts
 from hornbook.teacher.request import RateRequest
 
@@ -50,7 +51,7 @@ def annotate_documents(config: AnnotateStep, inputs: Inputs, work: Workspace) ->
                     what = answer.failure
                     failed.write(Failed(document.id, STEP, what.reason, what.detail, what.raw, answer.request))
                     failures[what.reason] += 1
-                    _check_failures(failures, asked.failure_limit, len(drawn))
+                    check_failures(failures, asked.failure_limit, len(drawn), "ratings")
                 bar.advance(1, teacher.note())
         ledger = teacher.ledger()
     by_source: dict[str, int] = {}
@@ -129,13 +130,3 @@ def clip(text: str, most: int | None) -> str:
         return text
     end = text.rfind("\n", most * 9 // 10, most) + 1 or most
     return f"{text[:end].rstrip()}\n[… {len(text) - end:,} more characters]\n"
-
-
-def _check_failures(failures: Counter[str], limit: float, total: int) -> None:
-    """Stop as soon as the limit is passed: what is asked after that would be paid for nothing."""
-    if failures.total() > limit * total:
-        reasons = ", ".join(f"{reason} {rows}" for reason, rows in failures.most_common())
-        raise UserError(
-            f"{failures.total()} of {total} documents have no rating ({reasons}), more than the limit of {limit:.1%}; "
-            "nothing further was asked. Mend the cause, or raise the failure limit"
-        )

@@ -72,7 +72,8 @@ class Terminal:
 
     def say(self, text: str) -> None:
         """Print the text as it is."""
-        self.console.print(text, markup=False, highlight=False, soft_wrap=True)
+        shown = "".join(c if c.isprintable() or c == "\n" else "�" for c in text)  # no letters that steer a terminal
+        self.console.print(shown, markup=False, highlight=False, soft_wrap=True)
 
     def confirm(self, question: str) -> bool | None:
         """Wait for `y` or anything else, on a terminal."""

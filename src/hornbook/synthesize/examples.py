@@ -18,7 +18,8 @@ from hornbook.synthesize.verify import check_canaries
 from hornbook.tables import TableWriter, count_rows, read_rows
 
 STEP = "examples"
-BLOCK = re.compile(r"^ {0,3}(`{3,}|~{3,})[ \t]*(\w*)[^\n]*\n(.*?)^ {0,3}\1[ \t]*$", re.DOTALL | re.MULTILINE)
+FENCE = re.compile(r" {0,3}(`{3,}|~{3,})[ \t]*([\w+-]*)")
+LONGEST_LINE = 500  # of a session: doctest's patterns take quadratic time on a long one
 CANARIES = (
     (Program("canary: runs", "print(sum(range(4)))\n", ()), "passed"),
     (Program("canary: does not run", "print(undefined)\n", ()), "failed"),
@@ -67,10 +68,26 @@ def run_examples(config: ExamplesStep, inputs: Inputs, work: Workspace) -> Resul
 def program_in(text: str) -> str:
     """The Python of a section as one program: its blocks in order, sessions (`>>>`) as the lines that were typed."""
     blocks = []
-    for _, language, code in BLOCK.findall(text):
-        if language.lower() in PYTHON or (not language and code.lstrip().startswith(">>>")):
-            blocks.append(_typed(code) if code.lstrip().startswith(">>>") else code)
+    for language, code in _blocks(text):
+        session = code.lstrip().startswith(">>>")
+        if language.lower() in PYTHON or (not language and session):
+            blocks.append(_typed(code) if session else code)
     return "\n".join(blocks)
+
+
+def _blocks(text: str) -> Iterator[tuple[str, str]]:
+    """Language and contents of each fenced block of Markdown that is closed, in one pass."""
+    fence, language, lines = "", "", list[str]()
+    for line in text.split("\n"):
+        found = FENCE.match(line)
+        if not fence:
+            if found:
+                fence, language, lines = found[1], found[2], []
+        elif found and found[1][0] == fence[0] and len(found[1]) >= len(fence) and line.strip() == found[1]:
+            yield language, "".join(f"{inner}\n" for inner in lines)
+            fence = ""
+        else:
+            lines.append(line)
 
 
 def programs_of(documents: Iterable[Document]) -> Iterator[Program]:
@@ -82,6 +99,8 @@ def programs_of(documents: Iterable[Document]) -> Iterator[Program]:
 
 
 def _typed(session: str) -> str:
+    if max(map(len, session.split("\n"))) > LONGEST_LINE:
+        return session
     try:
         return "".join(example.source for example in doctest.DocTestParser().get_examples(session))
     except ValueError:

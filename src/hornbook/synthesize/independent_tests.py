@@ -10,6 +10,7 @@ from hornbook.recipe import IndependentTestsStep
 from hornbook.records import Exercise, Failed, TestSet
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.tables import TableWriter, count_rows, read_rows
+from hornbook.teacher.limit import check_failures
 from hornbook.teacher.load import load_teacher, sent_prompts
 from hornbook.teacher.request import TestsRequest
 
@@ -40,6 +41,7 @@ def write_independent_tests(config: IndependentTestsStep, inputs: Inputs, work: 
                     what = answer.failure
                     failed.write(Failed(identity, STEP, what.reason, what.detail, what.raw, answer.request))
                     failures[what.reason] += 1
+                    check_failures(failures, config.exercises.failure_limit, total, "sets of tests")
                 bar.advance(1, teacher.note())
         ledger = teacher.ledger()
     facts = {

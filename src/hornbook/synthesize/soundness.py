@@ -7,15 +7,24 @@ from collections.abc import Sequence
 from hornbook.teacher.parsing import parse_python
 
 FEWEST_TESTS = 2
+LONGEST_LINE = 500  # of a docstring with examples: doctest's patterns take quadratic time on a long one
+MOST_EXAMPLES = 20
 
 
 def flaw_of(prompt: str, solution: str, tests: Sequence[str]) -> tuple[str, str]:
     """Why an exercise is not wanted, as (reason, detail); empty texts where it is wanted.
 
     `trivial`: the body does nothing, gives a constant or a parameter back; or the tests are fewer than two or all
-    expect the same value. `contradiction`: two tests expect different values of the same call. Raises TeacherError for
-    what is no Python.
+    expect the same value. `contradiction`: two tests expect different values of the same call. `nested too deeply`: it
+    cannot be read. Raises TeacherError for what is no Python.
     """
+    try:
+        return _flaw_of(prompt, solution, tests)
+    except RecursionError:
+        return "nested too deeply", "an expression of hundreds of levels"
+
+
+def _flaw_of(prompt: str, solution: str, tests: Sequence[str]) -> tuple[str, str]:
     body = parse_python(prompt + solution, "the exercise").body[-1]
     if isinstance(body, (ast.FunctionDef, ast.AsyncFunctionDef)) and (emptiness := _emptiness(body)):
         return "trivial", emptiness
@@ -66,17 +75,23 @@ def _claim(node: ast.stmt) -> tuple[str, str]:
 def docstring_claims(prompt: str, name: str) -> tuple[str, ...]:
     """The examples of a docstring as assert statements, so that it, too, must agree with the solution."""
     try:
-        examples = doctest.DocTestParser().get_examples(prompt)
-    except ValueError:  # examples out of line: prose that happens to hold `>>>`
-        return ()
+        documented = ast.parse(prompt).body[-1]
+        text = ast.get_docstring(documented) or ""  # type: ignore[arg-type]
+        if max(map(len, text.split("\n"))) > LONGEST_LINE:
+            return ()
+        examples = doctest.DocTestParser().get_examples(text)
+    except (SyntaxError, TypeError, ValueError, IndexError, RecursionError, MemoryError):
+        return ()  # prose that happens to hold `>>>`
     claims = []
-    for example in examples:
+    for example in examples[:MOST_EXAMPLES]:
         call, want = example.source.strip(), example.want.strip()
         try:
             parsed = ast.parse(call, mode="eval").body
-            ast.literal_eval(want)
-        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            value = ast.literal_eval(want)
+        except (SyntaxError, TypeError, ValueError, RecursionError, MemoryError):
             continue
         if isinstance(parsed, ast.Call) and isinstance(parsed.func, ast.Name) and parsed.func.id == name:
-            claims.append(f"assert {call} == {want}")
+            if "\n" not in call:
+                call = call.encode()[: parsed.end_col_offset].decode()  # without a comment behind it
+            claims.append(f"assert {call} == {want if not isinstance(value, tuple) or want[0] == '(' else f'({want})'}")
     return tuple(claims)

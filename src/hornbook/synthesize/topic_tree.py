@@ -22,6 +22,7 @@ from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota
 from hornbook.tables import TableWriter, write_rows
 from hornbook.teacher.builtin.facets import kinds_by_path, read_lists
+from hornbook.teacher.limit import check_failures
 from hornbook.teacher.load import load_teacher, sent_prompts
 from hornbook.teacher.request import Failure, Teacher, TopicsRequest
 
@@ -211,6 +212,8 @@ class Growth:
     dropped: TableWriter[Dropped]
     failed: TableWriter[Failed]
     bar: Bar
+    failure_limit: float
+    failures: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     proposed: int = 0
     reasons: Counter[str] = field(default_factory=Counter)
@@ -250,7 +253,7 @@ def grow_tree(teacher: Teacher, config: TopicsConfig, work: Workspace) -> Result
         TableWriter(work.directory / "failed.parquet", Failed, whole_after=UserError) as failed,
         work.progress.bar(STEP, count - len(seeds), "topics") as bar,
     ):
-        growth = Growth(teacher, list(seeds), titles, dropped, failed, bar)
+        growth = Growth(teacher, list(seeds), titles, dropped, failed, bar, config.failure_limit)
         while len(growth.tree) < count:
             frontier = grow_level(growth, frontier, count)
         planted = check_canaries(titles)
@@ -327,6 +330,8 @@ def ask(growth: Growth, plan: Sequence[tuple[Node, TopicsRequest]], missing: int
         if answer.value is None:
             why = answer.failure or NO_REASON
             growth.failed.write(Failed(node.topic.id, STEP, why.reason, why.detail, why.raw, answer.request))
+            growth.failures[why.reason] += 1
+            check_failures(growth.failures, growth.failure_limit, growth.requests + len(plan), "requests")
             continue
         brought = sift(growth, node, [_below(node.topic, t, growth.teacher.name, answer.request) for t in answer.value])
         growth.bar.advance(max(0, min(brought, missing - kept)), growth.teacher.note())

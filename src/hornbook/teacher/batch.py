@@ -14,6 +14,7 @@ from hornbook.errors import Paused, UserError
 from hornbook.teacher.budget import Rates, batch_rates, dollars, upper_prompt_tokens
 from hornbook.teacher.client import AttemptError, body_of, read_reply
 from hornbook.teacher.journal import PICO, Cost, Journal, Reply
+from hornbook.teacher.parsing import whole
 from hornbook.teacher.request import A, Request
 
 if TYPE_CHECKING:
@@ -33,52 +34,56 @@ def order(teacher: "LanguageModelTeacher", requests: Iterator[Request[A]]) -> It
     path = Path(teacher.config.batch_file or "")
     partial = path.with_name(path.name + ".writing")
     cap, rates = teacher.budget.cap, batch_rates(teacher.model, teacher.config)
-    open_orders = {} if cap is None else _open_orders(teacher)
-    committed = teacher.budget.spent + sum(open_orders.values())
+    waiting = {} if cap is None else open_orders(teacher.journal, teacher.work.run)
+    committed = teacher.budget.spent + sum(waiting.values())
     written: set[str] = set()
     upper, full = 0, False
-    with open(partial, "w", encoding="utf-8") as lines:
-        for request in requests:
-            parts = teacher.parts_of(request)
-            key = parts.key()
-            if key in written or teacher.journal.find(key) is not None:
-                if not written:
-                    yield request
-                continue
-            cost = rates.upper(parts.prompt, int(teacher.sampling["max_tokens"]))
-            committed += cost - open_orders.pop(key, 0)
-            if cap is not None and committed > cap:
-                full = True
-                break
-            upper += cost
-            written.add(key)
-            structured = teacher.config.structured_output == "auto"
-            body = body_of(parts, structured, own_server=bool(teacher.config.base_urls))
-            line = {"custom_id": key, "method": "POST", "url": URL, "body": body}
-            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
-            teacher.journal.order(parts, teacher.work.run, teacher.step, (rates.prompt, rates.completion), _ignore)
-            if len(written) % LINES == 0:
-                teacher.journal.settle()
-    teacher.journal.settle()
-    if written:
-        partial.replace(path)
-        stopped = f", as many as the cap of {dollars(cap or 0)} allows" if full else ""
-        raise Paused(
-            f"{path}: {len(written):,} requests written{stopped}, {dollars(upper)} at most; have them answered, read "
-            f"the results with `hornbook read-batch RESULTS --work {teacher.work.shared}`, then run the same command "
-            "again"
-        )
-    partial.unlink()
+    try:
+        with open(partial, "w", encoding="utf-8") as lines:
+            for request in requests:
+                parts = teacher.parts_of(request)
+                key = parts.key()
+                if key in written or teacher.journal.find(key) is not None:
+                    if not written:
+                        yield request
+                    continue
+                cost = rates.upper(parts.prompt, int(teacher.sampling["max_tokens"]))
+                committed += cost - waiting.pop(key, 0)
+                if cap is not None and committed > cap:
+                    full = True
+                    break
+                if not written and path.exists():
+                    raise UserError(f"--batch-file {path}: exists already; give another name")
+                upper += cost
+                written.add(key)
+                structured = teacher.config.structured_output == "auto"
+                body = body_of(parts, structured, own_server=bool(teacher.config.base_urls))
+                line = {"custom_id": key, "method": "POST", "url": URL, "body": body}
+                lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+                teacher.journal.order(parts, teacher.work.run, teacher.step, (rates.prompt, rates.completion), _ignore)
+                if len(written) % LINES == 0:
+                    teacher.journal.settle()
+        teacher.journal.settle()
+        if written:
+            partial.replace(path)
+            stopped = f", as many as the cap of {dollars(cap or 0)} allows" if full else ""
+            raise Paused(
+                f"{path}: {len(written):,} requests written{stopped}, {dollars(upper)} at most; have them answered, "
+                f"read the results with `hornbook read-batch RESULTS --work {teacher.work.shared}`, then run the same "
+                "command again"
+            )
+    finally:
+        partial.unlink(missing_ok=True)
     if full:
-        ordered = sum(open_orders.values())
+        ordered = sum(waiting.values())
         waits = f", and {dollars(ordered)} are ordered in batches whose results were not read" if ordered else ""
         raise UserError(f"the cap of {dollars(cap or 0)} leaves no room for a single request{waits}")
 
 
-def _open_orders(teacher: "LanguageModelTeacher") -> dict[str, int]:
+def open_orders(journal: Journal, run: str) -> dict[str, int]:
     """What the requests of this run that wait for the results of a batch can cost at most, by key."""
     found = {}
-    for key, (parts, _, _, prompt_pico, completion_pico) in teacher.journal.open_orders(teacher.work.run):
+    for key, (parts, _, _, prompt_pico, completion_pico) in journal.open_orders(run):
         rates = Rates(prompt_pico, completion_pico, 0)
         found[key] = rates.upper(parts.prompt, int(parts.sampling["max_tokens"]))
     return found
@@ -102,7 +107,7 @@ def read(results: Path, journal: Journal) -> dict[str, Any]:
                     counts[what] += 1
                     pico += cost
                     if fault and len(faults) < SHOWN_FAULTS:
-                        faults.append(f"line {number}: {fault[:LONGEST_FAULT]}")
+                        faults.append(f"line {number}: {whole(fault)[:LONGEST_FAULT]}")
                 if number % LINES == 0:
                     journal.settle()
     except OSError as error:
@@ -117,7 +122,7 @@ def _read_line(line: bytes, journal: Journal, filled: set[str]) -> tuple[str, st
     """What became of a line, what was wrong with it, and what it cost. `filled`: keys of this file so far."""
     try:
         found = json.loads(line)
-        key = str(found["custom_id"])
+        key = whole(str(found["custom_id"]))
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         return "damaged", f"not a result ({type(error).__name__}: {error})", 0
     ordered = None if key in filled else journal.ordered(key)
@@ -134,7 +139,7 @@ def _read_line(line: bytes, journal: Journal, filled: set[str]) -> tuple[str, st
     tokens_in, tokens_out = bound if usage is None else usage
     cost = Cost("batch", tokens_in, tokens_out, tokens_in * prompt_pico + tokens_out * completion_pico, 0.0)
     # One name for one result: a file that is read twice is charged once.
-    journal.charge(f"batch-{found.get('id')}-{key}", run, step, key, cost, _ignore)
+    journal.charge(whole(f"batch-{found.get('id')}-{key}"), run, step, key, cost, _ignore)
     if reply is None:
         return "failed", f"`{key}`: {fault}", cost.pico_usd
     journal.keep(parts, reply, _ignore)
@@ -146,7 +151,7 @@ def _read_line(line: bytes, journal: Journal, filled: set[str]) -> tuple[str, st
 def _reply_of(body: Any) -> tuple[Reply | None, str, tuple[int, int] | None]:
     """The reply in a body, or what is wrong with it; and the tokens it counts, where it does."""
     try:
-        reply = read_reply(json.dumps(body).encode())
+        reply = read_reply(whole(json.dumps(body, ensure_ascii=False)).encode())
     except AttemptError as error:
         return None, error.detail, error.usage
     if reply.prompt_tokens is None or reply.completion_tokens is None:

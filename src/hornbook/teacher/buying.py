@@ -41,20 +41,26 @@ class Buyer:
         Raises TeacherError where this request has none after all attempts, and UserError where no further request
         makes sense: the budget is reached, the key is wrong, the disk is full.
         """
-        faults, refused_since, plain = 0, None, False
+        faults, refused_since = 0, None
+        plain: Endpoint | None = None  # it refused the request with its schema: since then it is sent without
         while True:
             endpoint = await self._place(parts)
-            structured = bool(parts.form) and endpoint.structured and not plain
+            if (found := self.journal.find(key)) is not None:  # another process has bought it in the meantime
+                self.budget.settle(self._upper(parts), 0)
+                self.endpoints.leave(endpoint)
+                self._room.set()
+                return found
+            structured = bool(parts.form) and endpoint.structured and plain is None
             try:
                 reply = await self._attempt(endpoint, parts, key, structured)
-                endpoint.structured = endpoint.structured and not plain  # it was the schema that it refused
+                endpoint.structured = endpoint.structured and plain is not endpoint  # it was the schema
                 return reply
             except AttemptError as error:
                 now = time.monotonic()
                 refused_since = None if error.kind != "limited" else refused_since or now
                 wait = self._wait_after(error, endpoint, faults, now - (refused_since or now))
                 faults += error.kind == "again"
-                plain = plain or error.kind == "unstructured"
+                plain = endpoint if error.kind == "unstructured" else plain
                 if self.closing:
                     raise TeacherError("no reply", error.detail) from None
             finally:
@@ -149,7 +155,7 @@ class Buyer:
         self.journal.charge(name, self.run, self.step, key, cost, _ignore)
         self.journal.keep(parts, reply, _told(done))
         await done
-        return reply
+        return self.journal.find(key) or reply  # of two that were bought at once, the one that is kept
 
     def _wait_after(self, error: AttemptError, endpoint: Endpoint, faults: int, seconds: float) -> float:
         """How long to wait before the next attempt. Raises TeacherError where there is none."""

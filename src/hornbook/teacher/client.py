@@ -28,8 +28,8 @@ USUAL_VARIABLE = "OPENAI_API_KEY"  # sent where it is set; another one was asked
 NO_KEY = "none"  # what is sent to servers that want none
 SHORTEST_SECRET = 12  # characters: a shorter key is a word such as EMPTY, which may stand in any reply
 KIND = "openai-chat"
-LARGEST_BODY = 1 << 23  # bytes: 8 MB, far above the longest reply
-MOST_TOKENS = 1 << 31  # of one request: a larger count is nonsense
+LARGEST_BODY = 1 << 22  # bytes: 4 MB, far above the longest reply that is read
+MOST_TOKENS = 1 << 24  # of one request: a larger count is nonsense
 LONGEST_DETAIL = 300  # characters of an endpoint's error
 SHOWN_BYTES = 100  # of a body that is no JSON
 FIRST_LIMIT = 16  # requests under way at an endpoint that is not known yet
@@ -150,7 +150,9 @@ class Endpoints:
             max_retries=0,  # every attempt is paced and paid for here
             timeout=httpx2.Timeout(deadline, connect=min(deadline, CONNECT_SECONDS)),
             default_headers={"Accept-Encoding": "identity"},  # what is compressed is of any size
-            http_client=openai.DefaultAioHttpClient(limits=limits, event_hooks={"response": [_bound]}),
+            http_client=openai.DefaultAioHttpClient(
+                follow_redirects=False, limits=limits, event_hooks={"response": [_bound]}
+            ),
         )
 
     @property

@@ -197,8 +197,8 @@ class Journal:
     def spending(self, run: str, step: str | None = None) -> Spending:
         """What a run (or one of its steps) has cost so far."""
         query = (
-            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), COALESCE(SUM(pico_usd), 0), "
-            "COALESCE(SUM(CASE WHEN outcome IN ('lost', 'sent', 'uncounted') THEN pico_usd ELSE 0 END), 0), "
+            "SELECT COUNT(*), TOTAL(prompt_tokens), TOTAL(completion_tokens), TOTAL(pico_usd), "
+            "TOTAL(CASE WHEN outcome IN ('lost', 'sent', 'uncounted') THEN pico_usd ELSE 0 END), "
             "COALESCE(SUM(outcome IN ('lost', 'sent')), 0), COALESCE(SUM(outcome='refused'), 0) "
             "FROM costs WHERE run=:run AND (:step IS NULL OR step=:step)"
         )

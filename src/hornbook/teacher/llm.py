@@ -49,11 +49,14 @@ class LanguageModelTeacher:
             cap=None if self.config.max_usd is None else int(self.config.max_usd * PICO),
             spent=self.journal.spending(work.run).pico_usd,
         )
+        if self._asks and self.budget.cap is not None:  # what batches may still cost counts for live requests too
+            self.budget.spent += sum(batch.open_orders(self.journal, work.run).values())
         self._loop = asyncio.new_event_loop()
         self._endpoints: Endpoints | None = None  # opened when something must be bought: no key is needed before
         self._buyer: Buyer | None = None
         self._pending: dict[str, Pending] = {}  # by key: bought, and not yet given
         self._unfinished: set[Pending] = set()
+        self._fatal: BaseException | None = None  # why nothing further is asked
         self._changed = asyncio.Event()
 
     def __enter__(self) -> Self:
@@ -104,13 +107,17 @@ class LanguageModelTeacher:
         waiting: deque[tuple[Request[A], str, Reply | Pending]] = deque()
         while True:
             self._fill(source, waiting)
+            if self._fatal is not None:  # no further request makes sense, whoever stands in front
+                raise self._fatal
             if not waiting:
                 return
             request, key, found = waiting[0]
             if isinstance(found, asyncio.Task):
-                while not found.done():
+                while not found.done() and self._fatal is None:
                     self._loop.run_until_complete(self._wait())
                     self._fill(source, waiting)
+                if self._fatal is not None:
+                    raise self._fatal
                 self._pending.pop(key, None)
                 yield _answer(request, key, found.result())
             else:
@@ -156,7 +163,7 @@ class LanguageModelTeacher:
         """Take requests until as many are under way, or wait in the window, as may."""
         self._changed.clear()  # before it looks, so that no change after it is missed
         most = self.config.concurrency
-        while len(self._unfinished) < most and len(waiting) < WINDOW * most:
+        while self._fatal is None and len(self._unfinished) < most and len(waiting) < WINDOW * most:
             request = next(source, None)
             if request is None:
                 return
@@ -185,6 +192,8 @@ class LanguageModelTeacher:
 
     def _finished(self, task: Pending) -> None:
         self._unfinished.discard(task)
+        if not task.cancelled() and (fatal := task.exception()) is not None:
+            self._fatal = self._fatal or fatal
         self._changed.set()
 
     async def _wait(self) -> None:
