@@ -107,7 +107,8 @@ def _readable(text: str) -> str:
 
 
 def _clip(text: str) -> str:
-    lines = _readable(text).strip().split("\n")
+    printable = "".join(c if c.isprintable() or c == "\n" else "�" for c in _readable(text))
+    lines = printable.strip().split("\n")
     shown = [line if len(line) <= SHOWN_WIDTH else line[: SHOWN_WIDTH - 1] + "…" for line in lines[:SHOWN_LINES]]
     more = [f"… {len(lines) - SHOWN_LINES} more lines"] if len(lines) > SHOWN_LINES else []
     return "\n".join("    " + line for line in [*shown, *more])
