@@ -85,7 +85,7 @@ def workspace(directory, workers=1):
 
 
 def config(count):
-    return TopicsConfig(teacher=BUILTIN, count=count, failure_limit=0.1)
+    return TopicsConfig(teacher=BUILTIN, count=count, failure_limit=1.0)
 
 
 def grown(directory, model, count):
@@ -384,7 +384,7 @@ def test_a_teacher_that_cannot_is_an_error_that_says_so(tmp_path, reply):
         UserError, match=rf"there are \d+ topics of {SEEDS + 2000} after \d+ requests .* `topics.count`"
     ):
         grow_tree(FakeModel(reply), config(SEEDS + 2000), workspace(tmp_path))
-    assert list(tmp_path.iterdir()) == []
+    assert [path.name for path in tmp_path.iterdir()] == ["failed.parquet"]
 
 
 def test_the_seeds_alone_need_no_teacher(tmp_path):
@@ -413,3 +413,12 @@ def test_balance_of_known_counts():
     assert balance({"a": 5, "b": 5, "c": 5}) == pytest.approx(1)
     assert balance({"a": 5}) == 0
     assert balance({"a": 3, "b": 1}) == pytest.approx(0.811278, abs=1e-6)  # the entropy of 3:1 in bits
+
+
+def test_a_teacher_that_fails_too_often_is_stopped_at_once(tmp_path):
+    model = FakeModel(lambda request, number: Failure("unparsed", "no JSON", "hm"))
+    limited = TopicsConfig(teacher=BUILTIN, count=SEEDS + 500, failure_limit=0.01)
+    with pytest.raises(UserError, match=r"7 of 659 requests failed \(unparsed 7\), more than the limit of 1\.0%"):
+        grow_tree(model, limited, workspace(tmp_path))
+    failed = list(read_rows(tmp_path / "failed.parquet", Failed))
+    assert [row.raw for row in failed] == ["hm"] * 7

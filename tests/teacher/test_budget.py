@@ -92,14 +92,14 @@ KILLED = """
 from pathlib import Path
 from teacher.asking import PRICES, ratings, teacher
 with teacher(Path("$work"), "$url", prices=PRICES, max_usd=$cap, concurrency=32) as asked:
-    for answer in asked.answers(ratings(300)):
+    for answer in asked.answers(ratings(200)):
         assert answer.value
 """
 
 
 def test_what_was_under_way_when_a_run_was_killed_counts_against_its_cap(tmp_path):
-    cap = 0.25
-    with serve({"reply": REPLY, "latency": 0.2}) as server:
+    cap = 0.2
+    with serve({"reply": REPLY, "latency": 0.1}) as server:
         spent = []
         for _ in range(2):
             asked = server.counts()["requests"]
@@ -112,11 +112,11 @@ def test_what_was_under_way_when_a_run_was_killed_counts_against_its_cap(tmp_pat
         assert rows(tmp_path, "SELECT COUNT(*) FROM costs WHERE outcome='sent'")[0][0] > 10
         more = {"prices": PRICES, "concurrency": 32}
         with pytest.raises(UserError, match="the cap of"):
-            ask(tmp_path, server.base_url, requests=ratings(300), max_usd=cap, **more)
+            ask(tmp_path, server.base_url, requests=ratings(200), max_usd=cap, **more)
         total = rows(tmp_path, "SELECT SUM(pico_usd) FROM costs")[0][0]
         assert spent[0] < spent[1] < total <= cap * PICO
         assert true_cost(server.log()) <= total
-        answers = ask(tmp_path, server.base_url, requests=ratings(300), max_usd=5.0, **more)
+        answers = ask(tmp_path, server.base_url, requests=ratings(200), max_usd=5.0, **more)
     assert all(answer.value for answer in answers)
 
 

@@ -38,7 +38,6 @@ class Case:
 
 
 ALWAYS = 9
-ROUND = "HTTP/1.1 307 X\r\nlocation: /v1/chat/completions\r\n\r\n"
 PARTIAL = {"partial": True}
 GATEWAYS = [
     Case("status", outcomes, detail="status", more={"status": status, "body": {"error": {"message": "no"}}})
@@ -100,7 +99,6 @@ CASES = [
     Case("no_http", "lr", more={"bytes": "HTTP/1.1 200 OK\r\nx: " + "y" * 100_000 + "\r\n\r\n"}),
     Case("no_http", "lr", more={"bytes": "HTTP/1.1 200 OK\r\ncontent-encoding: gzip\r\ncontent-length: 2\r\n\r\n{}"}),
     Case("no_http", "lr", more={"bytes": "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n"}),
-    Case("no_http", "x", "rejected", "status 307", times=99, more={"bytes": ROUND}),  # it follows nobody
 ]  # fmt: skip
 STALLS = [
     Case("stall", "lr"),
@@ -231,6 +229,7 @@ def test_a_reply_without_a_count_is_taken_at_its_upper_bound(tmp_path):
 STOPS = [
     ({"fault": "401"}, "the key in OPENAI_API_KEY is not accepted"),
     ({"fault": "status", "status": 403}, "the key in OPENAI_API_KEY is not accepted"),
+    ({"fault": "status", "status": 308, "headers": {"location": "https://h/v1?k=s"}}, "points to `https://h/v1` "),
     ({"fault": "404_model"}, "knows no such model or path .*The model `faulty` does not exist"),
     ({"fault": "quota"}, "no money is left at the provider .*You exceeded your current quota.* goes on from here"),
     ({"fault": "status", "status": 402}, "no money is left at the provider"),
@@ -294,12 +293,12 @@ def test_nobody_asks_an_endpoint_that_asked_to_wait(tmp_path, fault, seconds):
 def test_requests_under_way_follow_what_the_server_bears(tmp_path, retry_after):
     limit = {"concurrent": 12, "retry_after": retry_after}
     with serve({"reply": REPLY, "limit": limit, "latency": 0.05}) as server:
-        answers = ask(tmp_path, server.base_url, requests=ratings(450), concurrency=256)
+        answers = ask(tmp_path, server.base_url, requests=ratings(300), concurrency=256)
         log, counts = server.log(), server.counts()
     assert all(answer.value for answer in answers)
-    assert counts["faults"]["limit"] <= 0.08 * 450
+    assert counts["faults"]["limit"] <= 0.1 * 300
     # In the second half it works near the limit: 60% of it on a quiet machine, with Retry-After kept to.
-    late = [entry for entry in log if entry["status"] == 200][200:]
+    late = [entry for entry in log if entry["status"] == 200][120:]
     at_work = sum(entry["done"] - entry["time"] for entry in late) / (late[-1]["done"] - late[0]["time"])
     assert at_work > 0.35 * 12
 

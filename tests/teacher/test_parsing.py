@@ -160,7 +160,7 @@ READERS = {
 
 
 @pytest.mark.parametrize("before", ["", "{", START, '{"document": "', "```json\n", "<think>", "Topic: "])
-@pytest.mark.parametrize("after", ["", "}", '"}', "\n```"])
+@pytest.mark.parametrize("after", ["", '"}\n```'])
 def test_a_megabyte_of_junk_takes_no_time(before, after):
     for junk in JUNK.values():
         text = before + junk * (((1 << 20) - 99) // len(junk)) + after

@@ -274,6 +274,9 @@ class Endpoints:
             return AttemptError("unstructured", detail)
         if status in (401, 403):
             return UserError(f"{endpoint.url}: the key in {self.config.key_variable} is not accepted ({detail})")
+        if 300 <= status < 400:
+            place = self.scrub(str(error.response.headers.get("location")).partition("?")[0])[:LONGEST_DETAIL]
+            return UserError(f"{endpoint.url}: points to `{place}` ({detail}), which is not followed; mend --base-url")
         if status == 404:
             return UserError(f"{endpoint.url}: knows no such model or path ({detail}); mend the model or --base-url")
         return AttemptError("never", detail)
