@@ -330,8 +330,9 @@ def ask(growth: Growth, plan: Sequence[tuple[Node, TopicsRequest]], missing: int
         if answer.value is None:
             why = answer.failure or NO_REASON
             growth.failed.write(Failed(node.topic.id, STEP, why.reason, why.detail, why.raw, answer.request))
-            growth.failures[why.reason] += 1
-            check_failures(growth.failures, growth.failure_limit, growth.requests + len(plan), "requests")
+            if why.reason != "unable":  # where a teacher has nothing deeper to say, the level is asked again
+                growth.failures[why.reason] += 1
+                check_failures(growth.failures, growth.failure_limit, growth.requests + len(plan), "requests")
             continue
         brought = sift(growth, node, [_below(node.topic, t, growth.teacher.name, answer.request) for t in answer.value])
         growth.bar.advance(max(0, min(brought, missing - kept)), growth.teacher.note())
