@@ -27,6 +27,7 @@ format: $(TEST_INSTALLED)
 bench: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python bench/grade.py
 	$(VENV)-bench/bin/python bench/load.py
+	$(VENV)-bench/bin/python bench/ask.py --memory
 
 $(VENV)-bench/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-bench
