@@ -339,7 +339,6 @@ def verify(
     memory_mb: MemoryMb = 512,
     unsafe_execution: Unsafe = False,
     workers: Workers = None,
-    work: Annotated[Path, typer.Option("--work", hidden=True)] = WORK,
     as_json: Json = False,
 ) -> None:
     """Run exercises in the sandbox and keep those whose solutions pass their tests."""
@@ -366,7 +365,7 @@ def verify(
 
     on_files.check_out(out, exercises, *([] if test_sets is None else [test_sets]))
     _warn_of(unsafe_execution)
-    _show(on_files.run_stage("verify", stage, inputs, out, machine, work, Terminal()), out, as_json)
+    _show(on_files.run_stage("verify", stage, inputs, out, machine, out.parent, Terminal()), out, as_json)
     if faults:
         raise UserError(f"{len(faults)} rows are no exercises, the rest was run: {'; '.join(faults[:3])}")
 

@@ -29,11 +29,11 @@ def rehearse(teacher: "LanguageModelTeacher", requests: Iterable[Request[Any]], 
         return frozenset()
     progress = teacher.work.progress
     approval = _approval(teacher, first[0])
-    if not teacher.journal.approved(approval):
+    known = teacher.journal.approved(approval)
+    if not known:
         progress.say(f"  asking {teacher.name} for the first {len(first)} replies …")
     answers = list(teacher.answers(first))
     _check_alive(teacher, answers)
-    known = teacher.journal.approved(approval)
     if not known:
         path = teacher.work.shared / PREVIEWS / f"{teacher.step}-{approval[:8]}.md"
         texts = [_text(teacher, answer) for answer in answers]
