@@ -10,6 +10,7 @@ ORDER = [
     "errors",
     "records",
     "recipe",
+    "step_config",
     "recipe_file",
     "tables",
     "testsets",

@@ -20,20 +20,12 @@ from hornbook.corpus.reading import open_lines
 from hornbook.corpus.sources import copy_documents
 from hornbook.curate.annotate import annotate_documents
 from hornbook.errors import UserError
-from hornbook.recipe import (
-    BUILTIN,
-    AnnotateStep,
-    DiversityStep,
-    EndpointsConfig,
-    FilesSource,
-    LanguageModel,
-    MachineConfig,
-    TeacherConfig,
-)
+from hornbook.recipe import BUILTIN, EndpointsConfig, FilesSource, LanguageModel, MachineConfig, TeacherConfig
 from hornbook.records import Document, Dropped, Exercise, PlacedRating, Rating, Topic, content_id
 from hornbook.run.engine import check_counts
 from hornbook.run.progress import Progress
 from hornbook.run.step import Counts, Result, StepFunction, Workspace
+from hornbook.step_config import AnnotateStep, DiversityStep
 from hornbook.synthesize.diversity import measure_diversity
 from hornbook.tables import TableWriter, read_rows, write_rows
 from hornbook.teacher.parsing import whole

@@ -14,8 +14,13 @@ from hornbook import testsets
 from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
 from hornbook.prompts.load import prompt_id
-from hornbook.recipe import (
-    BUILTIN,
+from hornbook.recipe import BUILTIN, Recipe, TeacherConfig
+from hornbook.recipe_file import RecipeFile, to_yaml
+from hornbook.records import content_id
+from hornbook.run.engine import in_order
+from hornbook.run.fingerprint import directory_name
+from hornbook.run.step import Step
+from hornbook.step_config import (
     AnnotateStep,
     ClassifyStep,
     CorpusStep,
@@ -28,20 +33,13 @@ from hornbook.recipe import (
     FilterStep,
     IndependentTestsStep,
     PackStep,
-    Recipe,
     ScoreStep,
-    TeacherConfig,
     TextbooksStep,
     TokenizerStep,
     TopicsStep,
     TrainStep,
     VerifyStep,
 )
-from hornbook.recipe_file import RecipeFile, to_yaml
-from hornbook.records import content_id
-from hornbook.run.engine import in_order
-from hornbook.run.fingerprint import directory_name
-from hornbook.run.step import Step
 from hornbook.teacher.request import prompt_of_section
 
 RUNS = "runs"  # below the work directory: one folder a run, with its record, its resolved recipe and its report

@@ -167,8 +167,9 @@ def annotate(
 ) -> None:
     """Have a teacher rate texts from 0 to 5 for educational value (phi-1, section 2.1)."""
     from hornbook import on_files
-    from hornbook.recipe import BUILTIN, AnnotateConfig, AnnotateStep
+    from hornbook.recipe import BUILTIN, AnnotateConfig
     from hornbook.run.progress import Terminal
+    from hornbook.step_config import AnnotateStep
 
     config = options.config()
     asked = AnnotateConfig(
@@ -200,8 +201,9 @@ def topics(
 ) -> None:
     """Grow a tree of topics from the seed taxonomy, level by level, for general knowledge (phi-1.5)."""
     from hornbook import on_files
-    from hornbook.recipe import TopicsConfig, TopicsStep
+    from hornbook.recipe import TopicsConfig
     from hornbook.run.progress import Terminal
+    from hornbook.step_config import TopicsStep
     from hornbook.synthesize.topic_tree import grow_topics
 
     asked = TopicsConfig(teacher=options.config(), count=count, failure_limit=failure_limit)
@@ -238,8 +240,9 @@ def textbooks(
 ) -> None:
     """Have a teacher write textbook sections, and run their examples (phi-1, section 2.2; phi-1.5)."""
     from hornbook import on_files
-    from hornbook.recipe import ExamplesStep, ExtractsConfig, TextbooksConfig, TextbooksStep, VerifyConfig
+    from hornbook.recipe import ExtractsConfig, TextbooksConfig, VerifyConfig
     from hornbook.run.progress import Terminal
+    from hornbook.step_config import ExamplesStep, TextbooksStep
     from hornbook.synthesize.examples import run_examples
     from hornbook.synthesize.textbooks import write_textbooks
 
@@ -295,8 +298,9 @@ def exercises(
 ) -> None:
     """Have a teacher write exercises with solutions and tests; `verify` proves them (phi-1, section 2.2)."""
     from hornbook import on_files
-    from hornbook.recipe import ExercisesConfig, ExercisesStep, IndependentTestsStep
+    from hornbook.recipe import ExercisesConfig
     from hornbook.run.progress import Terminal
+    from hornbook.step_config import ExercisesStep, IndependentTestsStep
     from hornbook.synthesize.exercises import write_exercises
     from hornbook.synthesize.independent_tests import write_independent_tests
 
@@ -343,9 +347,10 @@ def verify(
 ) -> None:
     """Run exercises in the sandbox and keep those whose solutions pass their tests."""
     from hornbook import on_files
-    from hornbook.recipe import MachineConfig, VerifyConfig, VerifyStep
+    from hornbook.recipe import MachineConfig, VerifyConfig
     from hornbook.records import TestSet
     from hornbook.run.progress import Terminal
+    from hornbook.step_config import VerifyStep
     from hornbook.synthesize.verify import verify_exercises
 
     limits = VerifyConfig(cpu_seconds=cpu_seconds, memory_mb=memory_mb, failure_limit=0.001, failing_sections="drop")

@@ -14,10 +14,11 @@ import zstandard
 from hornbook.corpus.listing import list_files
 from hornbook.corpus.sources import draw, read_corpus
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, CorpusStep, FilesSource, InstalledSource, MachineConfig
+from hornbook.recipe import CorpusConfig, FilesSource, InstalledSource, MachineConfig
 from hornbook.records import Document, Dropped, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import CorpusStep
 from hornbook.tables import read_rows
 
 LARGE = 10**9

@@ -7,10 +7,11 @@ import pytest
 
 from hornbook.curate.annotate import annotate_documents, clip, draw_evenly
 from hornbook.errors import UserError
-from hornbook.recipe import AnnotateConfig, AnnotateStep, MachineConfig
+from hornbook.recipe import AnnotateConfig, MachineConfig
 from hornbook.records import Document, Failed, Rating, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Result, Workspace
+from hornbook.step_config import AnnotateStep
 from hornbook.tables import read_rows, write_rows
 from hornbook.teacher.builtin.rate import rate_document
 from hornbook.teacher.builtin.teacher import DISPLAY_NAME, BuiltinTeacher

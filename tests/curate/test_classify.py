@@ -9,10 +9,11 @@ import pytest
 
 from hornbook.curate.classify import load_classifier, score_documents, split_held_out, train_classifier
 from hornbook.errors import UserError
-from hornbook.recipe import ClassifyConfig, ClassifyStep, MachineConfig, ScoreStep
+from hornbook.recipe import ClassifyConfig, MachineConfig
 from hornbook.records import Document, Rating, ScoredDocument, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Result, Workspace
+from hornbook.step_config import ClassifyStep, ScoreStep
 from hornbook.tables import read_rows, write_rows
 from hornbook.teacher.builtin.rate import rate_document
 

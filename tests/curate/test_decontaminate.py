@@ -11,10 +11,11 @@ from hornbook.curate import decontaminate
 from hornbook.curate.decontaminate import decontaminate_documents, description_of, reference_of, statement_of
 from hornbook.curate.similarity import renamed
 from hornbook.errors import UserError
-from hornbook.recipe import DecontaminateConfig, DecontaminateStep, MachineConfig
+from hornbook.recipe import DecontaminateConfig, MachineConfig
 from hornbook.records import Document, Dropped, Exercise, Problem, ScoredDocument, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import DecontaminateStep
 from hornbook.tables import read_rows, write_rows
 
 CLOSEST = Problem(

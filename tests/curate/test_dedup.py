@@ -7,10 +7,11 @@ from functools import cache
 import pytest
 
 from hornbook.curate.dedup import UNIQUE_CANARY, Cluster, dedup_documents
-from hornbook.recipe import DedupConfig, DedupStep, MachineConfig
+from hornbook.recipe import DedupConfig, MachineConfig
 from hornbook.records import Document, Dropped, Exercise, ScoredDocument, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import DedupStep
 from hornbook.tables import column_names, read_rows, write_rows
 
 VOCABULARY = [f"word{n}" for n in range(400)]

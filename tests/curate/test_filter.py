@@ -13,10 +13,11 @@ from hornbook.curate.filter import REASON, SAMPLE_CHARACTERS, SAMPLES, filter_do
 from hornbook.curate.filter_canaries import canaries
 from hornbook.curate.forest_file import write_forest
 from hornbook.errors import UserError
-from hornbook.recipe import FilterConfig, FilterStep, MachineConfig
+from hornbook.recipe import FilterConfig, MachineConfig
 from hornbook.records import Dropped, ScoredDocument, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Result, Workspace
+from hornbook.step_config import FilterStep
 from hornbook.tables import read_rows, write_rows
 from hornbook.teacher.builtin.rate import rate_document
 

@@ -9,10 +9,11 @@ from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, 
 from hornbook import testsets
 from hornbook.evaluate.evaluate import evaluate_model
 from hornbook.model.transformer import Phi
-from hornbook.recipe import EvaluateConfig, EvaluateStep, MachineConfig, ModelConfig, Task
+from hornbook.recipe import EvaluateConfig, MachineConfig, ModelConfig, Task
 from hornbook.records import Completion, Document, Outcome, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import EvaluateStep
 from hornbook.tables import read_rows, write_rows
 
 TEXT = "def area(width, height):\n    return width * height\n\n\nprint(area(3, 4))\n"

@@ -4,10 +4,11 @@ import json
 
 import pytest
 
-from hornbook.recipe import ExamplesStep, MachineConfig, VerifyConfig
+from hornbook.recipe import MachineConfig, VerifyConfig
 from hornbook.records import Document, Dropped, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import ExamplesStep
 from hornbook.synthesize.examples import program_in, run_examples
 from hornbook.tables import read_rows, write_rows
 

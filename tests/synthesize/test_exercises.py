@@ -3,10 +3,11 @@
 import pytest
 
 from hornbook.errors import UserError
-from hornbook.recipe import ExercisesConfig, ExercisesStep, LanguageModel, MachineConfig
+from hornbook.recipe import ExercisesConfig, LanguageModel, MachineConfig
 from hornbook.records import Dropped, Exercise, Failed, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import ExercisesStep
 from hornbook.synthesize.exercises import write_exercises
 from hornbook.synthesize.sampling import BUILTIN_TOPICS, exercise_requests
 from hornbook.synthesize.writing import Commission, Written, write_distinct

@@ -8,10 +8,11 @@ from functools import cache
 
 import pytest
 
-from hornbook.recipe import LanguageModel, MachineConfig, TextbooksConfig, TextbooksStep
+from hornbook.recipe import LanguageModel, MachineConfig, TextbooksConfig
 from hornbook.records import Document, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import TextbooksStep
 from hornbook.synthesize.sampling import BUILTIN_TOPICS, draw_extracts, section_requests
 from hornbook.synthesize.textbooks import judge, overlap_with, write_textbooks
 from hornbook.synthesize.topic_tree import read_words

@@ -10,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hornbook.errors import UserError
-from hornbook.recipe import BUILTIN, MachineConfig, TopicsConfig, TopicsStep
+from hornbook.recipe import BUILTIN, MachineConfig, TopicsConfig
 from hornbook.records import Dropped, Failed, Topic, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import TopicsStep
 from hornbook.synthesize.topic_tree import (
     CANARIES,
     LONGEST_LIST,

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from hornbook.recipe import MachineConfig, VerifyConfig, VerifyStep
+from hornbook.recipe import MachineConfig, VerifyConfig
 from hornbook.records import Dropped, Exercise, Outcome, TestSet, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import generous_limits
+from hornbook.step_config import VerifyStep
 from hornbook.synthesize.verify import CANARIES, check_canaries, verify_exercises
 from hornbook.tables import read_rows, write_rows
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from hornbook.errors import UserError
 from hornbook.model.vocabulary import load_tokenizer
-from hornbook.recipe import MachineConfig, PackConfig, PackStep
+from hornbook.recipe import MachineConfig, PackConfig
 from hornbook.records import Document, Dropped, Exercise, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import PackStep
 from hornbook.tables import read_rows, write_rows
 from hornbook.tokens.mix import Mixture
 from hornbook.tokens.pack import Packed, open_packed, pack_set

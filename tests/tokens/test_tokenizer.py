@@ -6,10 +6,11 @@ from hypothesis import strategies as st
 
 from hornbook.errors import UserError
 from hornbook.model.vocabulary import load_tokenizer
-from hornbook.recipe import MachineConfig, TokenizerConfig, TokenizerStep
+from hornbook.recipe import MachineConfig, TokenizerConfig
 from hornbook.records import Document, Exercise, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import TokenizerStep
 from hornbook.tables import write_rows
 from hornbook.tokens.tokenizer import train_bpe, train_tokenizer
 

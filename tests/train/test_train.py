@@ -13,9 +13,10 @@ import torch
 
 from hornbook.errors import UserError
 from hornbook.model.transformer import Phi, load_model
-from hornbook.recipe import MachineConfig, ModelConfig, TrainConfig, TrainStep
+from hornbook.recipe import MachineConfig, ModelConfig, TrainConfig
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
+from hornbook.step_config import TrainStep
 from hornbook.tokens.tokenizer import file_sha256, train_bpe
 from hornbook.train.checkpoint import POINTER, Position, load_checkpoint, save_checkpoint
 from hornbook.train.device import compile_blocks
@@ -165,7 +166,8 @@ def killed_at_step(directory, inputs, death):
     program = f"""
 import os, signal
 from pathlib import Path
-from hornbook.recipe import MachineConfig, TrainStep
+from hornbook.recipe import MachineConfig
+from hornbook.step_config import TrainStep
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
 from hornbook.train import loop

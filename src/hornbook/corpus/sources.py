@@ -16,10 +16,11 @@ import numpy as np
 from hornbook.corpus.listing import SourceFile, list_files
 from hornbook.corpus.reading import Found, read_texts
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, CorpusStep, FilesSource
+from hornbook.recipe import CorpusConfig, FilesSource
 from hornbook.records import Document, Dropped
 from hornbook.run.progress import Bar, Progress
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import CorpusStep
 from hornbook.tables import TableWriter
 
 HASH_RANGE = 1 << 64

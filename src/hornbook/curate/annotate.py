@@ -10,9 +10,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hornbook.errors import UserError
-from hornbook.recipe import AnnotateStep
 from hornbook.records import Document, Failed, Rating
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import AnnotateStep
 from hornbook.tables import TableWriter, read_columns, read_rows
 from hornbook.teacher.limit import check_failures
 from hornbook.teacher.load import load_teacher, sent_prompts

@@ -20,10 +20,10 @@ from hornbook.curate.annotate import histogram, seeded_hash
 from hornbook.curate.features import FEATURE_NAMES, FEATURES_VERSION, features_of
 from hornbook.curate.forest_file import read_forest, write_forest
 from hornbook.errors import UserError
-from hornbook.recipe import ClassifyStep, ScoreStep
 from hornbook.records import Document, Rating, ScoredDocument
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota, ordered_map
+from hornbook.step_config import ClassifyStep, ScoreStep
 from hornbook.tables import TableWriter, read_rows
 
 FOREST_FILE, DESCRIPTION_FILE = "classifier.skops", "classifier.json"

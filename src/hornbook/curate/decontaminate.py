@@ -15,10 +15,10 @@ from hornbook.curate.overlap import SHORTEST, Needles, NgramIndex, words_of
 from hornbook.curate.rows import Row, RowTable, table_of, text_of
 from hornbook.curate.similarity import MIN_NODES, Definition, canonical_form, definitions_of, renamed
 from hornbook.errors import UserError
-from hornbook.recipe import DecontaminateStep
 from hornbook.records import Document, Dropped, Exercise, Problem, ScoredDocument
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota, ordered_map
+from hornbook.step_config import DecontaminateStep
 from hornbook.tables import TableWriter, count_rows, read_rows
 
 Testsets = Mapping[str, Sequence[Problem]]  # by name

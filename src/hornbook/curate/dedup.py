@@ -22,10 +22,11 @@ from scipy.sparse.csgraph import connected_components
 
 from hornbook.curate.rows import RowTable, table_of
 from hornbook.curate.similarity import jaccard, word_ngrams
-from hornbook.recipe import DedupConfig, DedupStep
+from hornbook.recipe import DedupConfig
 from hornbook.records import Dropped
 from hornbook.run.progress import Bar
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import DedupStep
 from hornbook.tables import BATCH_ROWS, TableWriter, frame, read_rows
 
 if TYPE_CHECKING:

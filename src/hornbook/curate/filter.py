@@ -14,9 +14,9 @@ from hornbook.curate.classify import load_classifier, predict
 from hornbook.curate.features import features_of
 from hornbook.curate.filter_canaries import canaries
 from hornbook.errors import UserError
-from hornbook.recipe import FilterStep
 from hornbook.records import Dropped, ScoredDocument
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import FilterStep
 from hornbook.tables import TableWriter, read_columns, read_rows
 
 REASON = "score below the cut"

@@ -14,13 +14,14 @@ from hornbook.evaluate.code import STOPS, complete_problems, grade_completions, 
 from hornbook.model.generate import generate_batch
 from hornbook.model.transformer import Phi, load_model
 from hornbook.model.vocabulary import load_tokenizer
-from hornbook.recipe import EvaluateStep, Task
+from hornbook.recipe import Task
 from hornbook.records import Completion, Outcome
 from hornbook.run.step import Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import generous_limits
+from hornbook.step_config import EvaluateStep
 from hornbook.tables import write_rows
 
 SCORES = "scores.json"

@@ -24,9 +24,9 @@ from scipy.sparse import csr_array
 
 from hornbook.curate.dedup import WORD
 from hornbook.curate.rows import RowTable, table_of
-from hornbook.recipe import DiversityStep
 from hornbook.records import Exercise, content_id
 from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.step_config import DiversityStep
 from hornbook.tables import read_columns
 
 MOST_TEXTS = 30_000  # of a sample: 4 s of one core and 0.3 GB for exercises of 60 words

@@ -7,13 +7,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from hornbook.recipe import ExamplesStep
 from hornbook.records import Document, Dropped
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota
 from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import Program, Verdict, generous_limits
+from hornbook.step_config import ExamplesStep
 from hornbook.synthesize.verify import check_canaries
 from hornbook.tables import TableWriter, count_rows, read_rows
 

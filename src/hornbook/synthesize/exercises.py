@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from hornbook.recipe import ExercisesStep
 from hornbook.records import Exercise, content_id
 from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.step_config import ExercisesStep
 from hornbook.synthesize.sampling import exercise_requests, exercises_in_reach, read_topics
 from hornbook.synthesize.soundness import docstring_claims, flaw_of
 from hornbook.synthesize.writing import Commission, Written, write_distinct

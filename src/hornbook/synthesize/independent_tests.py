@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hornbook.errors import UserError
-from hornbook.recipe import IndependentTestsStep
 from hornbook.records import Exercise, Failed, TestSet
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import IndependentTestsStep
 from hornbook.tables import TableWriter, count_rows, read_rows
 from hornbook.teacher.limit import check_failures
 from hornbook.teacher.load import load_teacher, sent_prompts

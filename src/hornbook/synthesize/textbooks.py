@@ -5,9 +5,9 @@ import json
 import re
 from functools import partial
 
-from hornbook.recipe import TextbooksStep
 from hornbook.records import Document, content_id
 from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.step_config import TextbooksStep
 from hornbook.synthesize.sampling import draw_extracts, read_topics, section_requests, sections_in_reach
 from hornbook.synthesize.writing import Commission, Written, write_distinct
 from hornbook.teacher.load import sent_prompts

@@ -15,11 +15,12 @@ from rapidfuzz.distance import Indel
 from rapidfuzz.process import cdist
 
 from hornbook.errors import UserError
-from hornbook.recipe import TopicsConfig, TopicsStep
+from hornbook.recipe import TopicsConfig
 from hornbook.records import Dropped, Failed, Topic, content_id
 from hornbook.run.progress import Bar
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota
+from hornbook.step_config import TopicsStep
 from hornbook.tables import TableWriter, write_rows
 from hornbook.teacher.builtin.facets import kinds_by_path, read_lists
 from hornbook.teacher.limit import check_failures

@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 from pathlib import Path
 
-from hornbook.recipe import VerifyStep
 from hornbook.records import Dropped, Exercise, Outcome, TestSet
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.run.workers import cpu_quota
@@ -19,6 +18,7 @@ from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import Limits, Program, Verdict, generous_limits, makes_objects
+from hornbook.step_config import VerifyStep
 from hornbook.tables import TableWriter, count_rows, read_rows
 
 STEP = "verify"

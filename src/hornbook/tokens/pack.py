@@ -14,10 +14,10 @@ from tokenizers import Tokenizer
 from hornbook.errors import UserError
 from hornbook.model.transformer import END_OF_TEXT_ID
 from hornbook.model.vocabulary import TOKENIZER, load_tokenizer
-from hornbook.recipe import PackStep
 from hornbook.records import Dropped
 from hornbook.run.progress import Bar
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import PackStep
 from hornbook.tables import TableWriter
 from hornbook.tokens.tokenizer import file_sha256, hash_order, read_texts
 

@@ -9,8 +9,8 @@ from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, train
 
 from hornbook.errors import UserError
 from hornbook.model.vocabulary import END_OF_TEXT, TOKENIZER
-from hornbook.recipe import TokenizerStep
 from hornbook.run.step import Counts, Inputs, Result, Workspace
+from hornbook.step_config import TokenizerStep
 from hornbook.tables import read_columns
 
 # A merge never crosses the border of a piece. In order of precedence:

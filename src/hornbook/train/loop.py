@@ -17,8 +17,9 @@ from torch import Tensor
 from hornbook.errors import UserError
 from hornbook.model.transformer import Phi, load_model, parameter_count
 from hornbook.model.vocabulary import TOKENIZER
-from hornbook.recipe import PackedSet, TrainStep
+from hornbook.recipe import PackedSet
 from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.step_config import TrainStep
 from hornbook.tokens.mix import Mixture
 from hornbook.tokens.pack import Packed, open_packed
 from hornbook.tokens.tokenizer import file_sha256
