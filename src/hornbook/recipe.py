@@ -5,7 +5,7 @@ a result has a default: a recipe is complete by itself. Only `machine:` may be l
 step is.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag, field_validator, model_validator
@@ -16,7 +16,8 @@ FailureLimit = Annotated[float, Field(ge=0, le=1)]  # the largest share of rows 
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Testset = Literal["humaneval", "mbpp", "drill"]
 Task = Literal["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]
-PackedSet = Literal["raw", "filtered", "textbooks", "exercises"]
+PackedSet = Literal["raw", "filtered", "web", "textbooks", "general_textbooks", "exercises"]
+Preset = Literal["phi-1", "phi-1.5", "phi-1-small", "phi-mini"]
 
 
 class Section(BaseModel):
@@ -29,6 +30,23 @@ class InstalledSource(Section):
     """The Python standard library and the packages installed in the running environment."""
 
     kind: Literal["installed"]
+
+
+class InstalledProseSource(Section):
+    """Prose that came with the running environment: the descriptions of its packages, and Python's own help topics."""
+
+    kind: Literal["installed_prose"]
+
+
+class HubSource(Section):
+    """Files of a dataset of the Hugging Face hub at one revision, fetched once into its cache."""
+
+    kind: Literal["hub"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: str  # a commit, or a tag or branch, which is read as the commit it stands for
+    files: Annotated[tuple[str, ...], Field(min_length=1)]  # globs inside the repository
+    text_column: str
+    source: str  # the name under which its documents are counted
 
 
 class FilesSource(Section):
@@ -44,7 +62,11 @@ class CorpusConfig(Section):
     """Which documents are read, and how many of them are kept."""
 
     sources: Annotated[
-        tuple[Annotated[InstalledSource | FilesSource, Field(discriminator="kind")], ...], Field(min_length=1)
+        tuple[
+            Annotated[InstalledSource | InstalledProseSource | FilesSource | HubSource, Field(discriminator="kind")],
+            ...,
+        ],
+        Field(min_length=1),
     ]
     sample_bytes: Positive  # about how much text is kept, chosen by content hash
     max_document_bytes: Positive  # longer files are dropped as `too long`
@@ -86,6 +108,7 @@ class AnnotateConfig(Section):
     """A teacher's ratings of a sample drawn evenly over sources (phi-1, section 2.1)."""
 
     teacher: TeacherConfig
+    about: Literal["code", "prose"]  # what the documents are, and so what is asked of them
     sample: Positive
     max_characters: Positive | None  # of a document, from its start, that the teacher sees; null: all of it
     failure_limit: FailureLimit
@@ -121,6 +144,15 @@ class DecontaminateConfig(Section):
     ngram_words: Positive
 
 
+class WebConfig(Section):
+    """A second real corpus, of prose, filtered as the first one is (phi-1.5, section 2.4: the web data)."""
+
+    corpus: CorpusConfig
+    annotate: AnnotateConfig
+    classify: ClassifyConfig
+    filter: FilterConfig
+
+
 class TopicsConfig(Section):
     """A tree of topics that grows from the seed taxonomy, level by level."""
 
@@ -132,6 +164,7 @@ class TopicsConfig(Section):
 class ExtractsConfig(Section):
     """Sections start from an extract of a document of the corpus (phi-1.5's way to diversity) and must not copy it."""
 
+    of: Literal["corpus", "web"]
     max_overlap: Annotated[float, Field(ge=0, le=1)]  # of a section's 8-word phrases that may stand in its extract
 
 
@@ -143,14 +176,6 @@ class TextbooksConfig(Section):
     extracts: ExtractsConfig | None  # null: sections start from their topic alone
     count: Positive
     failure_limit: FailureLimit
-
-    @model_validator(mode="after")
-    def _builtin_writes_code(self) -> "TextbooksConfig":
-        if self.teacher == BUILTIN and (self.about != "code" or self.extracts is not None):
-            raise ValueError(
-                "the built-in teacher writes about Python alone, from its own topics: name a model for more"
-            )
-        return self
 
 
 class ExercisesConfig(Section):
@@ -179,11 +204,36 @@ class VerifyConfig(Section):
     failing_sections: Literal["drop", "mark"]  # textbook sections whose code does not run
 
 
-class TokenizerConfig(Section):
+class TrainedTokenizer(Section):
     """A byte-level BPE trained on the training text."""
 
+    kind: Literal["trained"]
     vocab_size: Annotated[int, Field(ge=512, le=65536)]
     sample_bytes: Positive  # of each set it is trained on
+
+
+class HubTokenizer(Section):
+    """The tokenizer of a model on the Hugging Face hub, such as CodeGen's (phi-1, section 2.3)."""
+
+    kind: Literal["hub"]
+    repo: Annotated[str, Field(pattern=r"^[\w.-]+/[\w.-]+$")]
+    revision: str
+
+
+class PretrainedTokenizer(Section):
+    """The tokenizer of the recipe's `pretrained` model."""
+
+    kind: Literal["pretrained"]
+
+
+TokenizerConfig = Annotated[TrainedTokenizer | HubTokenizer | PretrainedTokenizer, Field(discriminator="kind")]
+
+
+class PretrainedConfig(Section):
+    """A phi that exists already, from which models of the recipe may start: a directory, or a model of the hub."""
+
+    model: str  # the path of a directory in the Hugging Face format, or `hf://OWNER/NAME`
+    revision: str | None  # of a model of the hub; null for a directory
 
 
 class PackConfig(Section):
@@ -194,12 +244,33 @@ class PackConfig(Section):
 
 
 class ModelConfig(Section):
-    """The shape of the decoder: a phi (phi-1, section 2.3)."""
+    """The shape of the decoder: a phi (phi-1, section 2.3).
+
+    In a recipe, `preset: phi-1` or `depth: 12` stands for all fields; fields that stand beside it take its place.
+    """
 
     layers: Positive
     hidden: Positive
     heads: Positive
     rotary_share: Share  # of each head's dimensions
+    padded_vocab_size: Positive | None  # rows of embedding and head; null: as many as the tokenizer has entries
+
+    @model_validator(mode="before")
+    @classmethod
+    def _named_shapes(cls, fields: object) -> object:
+        if not isinstance(fields, dict) or not {"preset", "depth"} & set(fields):
+            return fields
+        given = dict(fields)
+        preset, depth = given.pop("preset", None), given.pop("depth", None)
+        if preset is not None and depth is not None:
+            raise ValueError("give `preset` or `depth`, not both")
+        if depth is not None:
+            if not isinstance(depth, int) or isinstance(depth, bool) or not 1 <= depth <= 256:
+                raise ValueError("depth is a number of layers, from 1 to 256")
+            return {**shape_of_depth(depth), "padded_vocab_size": None, **given}
+        if preset not in PRESETS:
+            raise ValueError(f"`{preset}` is no preset; the presets: {', '.join(PRESETS)}")
+        return {**PRESETS[preset], **given}
 
     @model_validator(mode="after")
     def _heads_divide(self) -> "ModelConfig":
@@ -211,22 +282,51 @@ class ModelConfig(Section):
         return self
 
 
+def shape_of_depth(depth: int) -> dict[str, int | float]:
+    """The shape of a phi of so many layers: heads of 64, half of each rotated, and a width between those of the
+    family's members, phi-mini (4 layers of 256), phi-1-small (20 of 1,024) and phi-1 (24 of 2,048)."""
+    members = [(4, 256), (20, 1024), (24, 2048)]
+    if depth <= members[0][0]:
+        hidden = 64.0 * depth
+    else:
+        (low, narrow), (high, wide) = next(
+            (pair for pair in zip(members, members[1:], strict=False) if depth <= pair[1][0]), tuple(members[1:])
+        )
+        hidden = narrow + (wide - narrow) * (depth - low) / (high - low)
+    heads = round(hidden / 64)
+    return {"layers": depth, "hidden": 64 * heads, "heads": heads, "rotary_share": 0.5}
+
+
+PRESETS: dict[str, dict[str, int | float | None]] = {
+    # 51,200 rows: CodeGen's vocabulary, padded as in the released models
+    "phi-1": {**shape_of_depth(24), "padded_vocab_size": 51_200},
+    "phi-1.5": {**shape_of_depth(24), "padded_vocab_size": 51_200},
+    "phi-1-small": {**shape_of_depth(20), "padded_vocab_size": 51_200},
+    "phi-mini": {**shape_of_depth(4), "padded_vocab_size": None},
+}
+
+
 class TrainConfig(Section):
     """One training run: from scratch, or onward from another model of the recipe."""
 
     label: str  # what a person reads under its bar
-    start: str  # `scratch`, or the name of another model
+    start: str  # `scratch`, the name of another model, or `pretrained`
     mixture: dict[PackedSet, Annotated[float, Field(ge=0, le=1e6)]]  # shares of tokens
     steps: Positive
+    schedule_steps: Positive  # the steps the schedule is made for: phi-1 stopped at 24,000 of 36,000
     batch_sequences: Positive  # the effective batch, whatever the machine's micro-batch
     learning_rate: Annotated[float, Field(gt=0)]
-    schedule: Literal["linear", "constant", "cosine"]  # after the warmup, down to zero
+    schedule: Literal["linear", "constant", "cosine"]  # after the warmup; all but constant go down to zero
     warmup_steps: Annotated[int, Field(ge=0)]
     weight_decay: Annotated[float, Field(ge=0)]
     betas: tuple[Beta, Beta]
-    clip: Annotated[float, Field(gt=0)]
+    epsilon: Annotated[float, Field(gt=0)]
+    clip: Annotated[float, Field(gt=0)] | None  # the largest norm of a step's gradient; null: no clipping
     dropout: Annotated[float, Field(ge=0, lt=1)]
+    document_mask: bool  # true: a token sees its own document alone; the papers did not mask
     checkpoint_every: Positive
+    held_out_sequences: Annotated[int, Field(ge=0)]  # of each set, the last ones: never trained on
+    select: Literal["last", "best"]  # which checkpoint becomes the model; best: the lowest loss on held-out sequences
 
     @model_validator(mode="after")
     def _mixture_has_weight(self) -> "TrainConfig":
@@ -238,6 +338,14 @@ class TrainConfig(Section):
     def _warmup_ends(self) -> "TrainConfig":
         if self.warmup_steps > self.steps:
             raise ValueError(f"warmup_steps ({self.warmup_steps}) is more than steps ({self.steps})")
+        if self.schedule_steps < self.steps:
+            raise ValueError(f"schedule_steps ({self.schedule_steps}) is less than steps ({self.steps})")
+        return self
+
+    @model_validator(mode="after")
+    def _best_is_measured(self) -> "TrainConfig":
+        if self.select == "best" and not self.held_out_sequences:
+            raise ValueError("select: best needs held_out_sequences above 0, on which checkpoints are compared")
         return self
 
 
@@ -312,9 +420,15 @@ class MachineConfig(Section):
 
     workers: Positive | None = None  # None: as many as the CPU quota
     device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Literal["auto", "float32", "bfloat16", "float16"] = "auto"  # float16: with loss scaling
     compile: Literal["auto", "on", "off"] = "auto"
-    micro_batch: Positive | None = None  # sequences; None: the effective batch
+    micro_batch: Positive | None = None  # sequences of one process at a time; None: found by trying
+    processes: Positive = 1  # of this node, one a GPU where there are GPUs
+    nodes: Positive = 1
+    rendezvous: Annotated[str, Field(pattern=r"^[\w.-]+:\d+$")] | None = None  # HOST:PORT of the first of several nodes
+    parallel: Literal["auto", "ddp", "fsdp"] = "auto"  # auto: fsdp where the whole state does not fit one device
+    activation_checkpointing: Literal["auto", "on", "off"] = "auto"  # auto: where no micro-batch fits without it
+    trackers: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()  # beside the metrics in JSON lines
     teacher: EndpointsConfig = EndpointsConfig()
     unsafe_execution: bool = False  # run what models write without isolation, as you, with your files and network
 
@@ -331,12 +445,15 @@ class Recipe(Section):
     filter: FilterConfig
     dedup: DedupConfig
     decontaminate: DecontaminateConfig
+    web: WebConfig | None = None  # left out: there is no second corpus
     topics: TopicsConfig | None = None  # left out: the topics that come with hornbook
-    textbooks: TextbooksConfig
-    exercises: ExercisesConfig
+    textbooks: TextbooksConfig | None = None
+    general_textbooks: TextbooksConfig | None = None  # a second set of textbooks, of general knowledge (phi-1.5)
+    exercises: ExercisesConfig | None = None
     verify: VerifyConfig
     tokenizer: TokenizerConfig
     pack: PackConfig
+    pretrained: PretrainedConfig | None = None
     model: ModelConfig
     models: Annotated[
         dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]{0,63}$")], TrainConfig], Field(min_length=1)
@@ -345,7 +462,34 @@ class Recipe(Section):
     machine: MachineConfig = MachineConfig()
 
     @model_validator(mode="after")
-    def _topics_are_used(self) -> "Recipe":
-        if self.topics is not None and self.textbooks.about != "general":
-            raise ValueError("`topics` grows a tree of general knowledge, which `textbooks.about: code` does not use")
+    def _parts_fit(self) -> "Recipe":
+        written = [textbooks for textbooks in (self.textbooks, self.general_textbooks) if textbooks is not None]
+        if self.topics is not None and not any(textbooks.about == "general" for textbooks in written):
+            raise ValueError("`topics` grows a tree of general knowledge, which textbooks `about: code` do not use")
+        if self.general_textbooks is not None and self.general_textbooks.about != "general":
+            raise ValueError("`general_textbooks` are `about: general`; code has its place in `textbooks`")
+        if self.web is None and any(t.extracts is not None and t.extracts.of == "web" for t in written):
+            raise ValueError("`extracts.of: web` needs the section `web`")
+        if isinstance(self.tokenizer, PretrainedTokenizer) and self.pretrained is None:
+            raise ValueError("`tokenizer.kind: pretrained` needs the section `pretrained`")
+        optional = {
+            "web": self.web,
+            "textbooks": self.textbooks,
+            "general_textbooks": self.general_textbooks,
+            "exercises": self.exercises,
+        }
+        for name, train in self.models.items():
+            for part, share in train.mixture.items():
+                if share > 0 and part in optional and optional[part] is None:
+                    raise ValueError(f"models.{name}.mixture: `{part}` has weight, and the recipe no section `{part}`")
+            if train.start == "pretrained" and self.pretrained is None:
+                raise ValueError(f"models.{name}.start: `pretrained` needs the section `pretrained`")
+            if name in ("scratch", "pretrained"):
+                raise ValueError(f"models: `{name}` is no name for a model; it says what one starts from")
         return self
+
+    @property
+    def trained_sets(self) -> tuple[PackedSet, ...]:
+        """The sets some model is trained on, in the order of the pipeline."""
+        used = {part for train in self.models.values() for part, share in train.mixture.items() if share > 0}
+        return tuple(name for name in get_args(PackedSet) if name in used)
