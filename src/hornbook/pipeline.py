@@ -13,8 +13,17 @@ from pathlib import Path
 from hornbook import testsets
 from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
+from hornbook.model.source import fingerprint_model
 from hornbook.prompts.load import prompt_id
-from hornbook.recipe import BUILTIN, Recipe, TeacherConfig
+from hornbook.recipe import (
+    BUILTIN,
+    ExercisesConfig,
+    PackedSet,
+    Recipe,
+    TeacherConfig,
+    TextbooksConfig,
+    WebConfig,
+)
 from hornbook.recipe_file import RecipeFile, to_yaml
 from hornbook.records import content_id
 from hornbook.run.engine import in_order
@@ -31,6 +40,7 @@ from hornbook.step_config import (
     ExamplesStep,
     ExercisesStep,
     FilterStep,
+    ImportStep,
     IndependentTestsStep,
     PackStep,
     ScoreStep,
@@ -42,6 +52,7 @@ from hornbook.step_config import (
 )
 from hornbook.teacher.request import prompt_of_section
 
+RATINGS = {"code": "rate", "prose": "rate_prose"}  # the prompt that asks for ratings, by what the documents are
 RUNS = "runs"  # below the work directory: one folder a run, with its record, its resolved recipe and its report
 
 
@@ -76,16 +87,12 @@ def build_run(recipe_file: RecipeFile, arm: str | None, overrides: Iterable[str]
 
 
 def wire(recipe: Recipe, work: Path) -> list[Step]:
-    """The last steps of a recipe; all others hang on them by their inputs."""
-    sets = _training_sets(recipe, work)
-    corpus = sets.pop("corpus")
-    tokenizer = Step(
-        "tokenizer",
-        "hornbook.tokens.tokenizer:train_tokenizer",
-        1,
-        TokenizerStep(tokenizer=recipe.tokenizer, seed=recipe.seed),
-        sets,
-    )
+    """The last steps of a recipe; all others hang on them by their inputs, and what none of them needs is no step."""
+    corpora = _corpora(recipe, work)
+    written = _written(recipe, corpora)
+    pretrained = _pretrained(recipe, work)
+    sets = {name: _training_set(recipe, name, corpora, written) for name in recipe.trained_sets}
+    tokenizer = _tokenizer(recipe, sets, pretrained)
     packed = {
         name: Step(
             f"pack.{name}",
@@ -96,7 +103,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         )
         for name, documents in sets.items()
     }
-    trained: dict[str, Step] = {}
+    trained = dict(pretrained)
     for name in _start_order(recipe):
         train = recipe.models[name]
         inputs: dict[str, Step] = {part: packed[part] for part, share in train.mixture.items() if share > 0}
@@ -108,84 +115,102 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         config = TrainStep(
             model=recipe.model, train=unlabelled, sequence_length=recipe.pack.sequence_length, seed=recipe.seed
         )
-        trained[name] = Step(f"train.{name}", "hornbook.train.loop:train_model", 1, config, inputs, resumable=True)
+        trained[name] = Step(f"train.{name}", "hornbook.train.loop:train_model", 2, config, inputs, resumable=True)
     evaluated = [
         Step(
             f"eval.{name}",
             "hornbook.evaluate.evaluate:evaluate_model",
             3,
             EvaluateStep(evaluate=recipe.evaluate, seed=recipe.seed),
-            {"model": trained[name], "corpus": corpus},
+            {"model": trained[name], "corpus": corpora["corpus"]},
             content=_testsets_content(["humaneval", "mbpp", "drill"]),
         )
         for name in recipe.models
     ]
-    return [*_diversity(recipe, corpus), *evaluated]
-
-
-def _diversity(recipe: Recipe, corpus: Step) -> list[Step]:
-    """How diverse each synthetic set is as it was written, beside the real corpus."""
-    return [
-        Step(
-            f"diversity.{name}",
-            "hornbook.synthesize.diversity:measure_diversity",
-            1,
-            DiversityStep(seed=recipe.seed),
-            {"corpus": corpus, "set": written},
-        )
-        for name, written in (("textbooks", _textbooks(recipe, corpus)), ("exercises", _exercises(recipe)))
+    diversity = [
+        _diversity(recipe, name, corpora, written[name]) for name in recipe.trained_sets if name in written
     ]
+    return [*diversity, *evaluated]
 
 
-def _training_sets(recipe: Recipe, work: Path) -> dict[str, Step]:
-    """The corpus, and the four sets a model may be trained on, each deduplicated and decontaminated."""
-    seed = recipe.seed
-    corpus = Step(
-        "corpus",
-        "hornbook.corpus.sources:read_corpus",
-        1,
-        CorpusStep(corpus=recipe.corpus, seed=seed),
-        content={"sources": fingerprint_sources(recipe.corpus, work / "fingerprints.json")},
-    )
+def _corpora(recipe: Recipe, work: Path) -> dict[str, Step]:
+    """The real texts, before any filter: `corpus`, and `web` where the recipe has it."""
+    asked = {"corpus": ("corpus", recipe.corpus)}
+    if recipe.web is not None:
+        asked["web"] = ("corpus.web", recipe.web.corpus)
+    return {
+        key: Step(
+            name,
+            "hornbook.corpus.sources:read_corpus",
+            1,
+            CorpusStep(corpus=config, seed=recipe.seed),
+            content={"sources": fingerprint_sources(config, work / "fingerprints.json")},
+        )
+        for key, (name, config) in asked.items()
+    }
+
+
+def _written(recipe: Recipe, corpora: Mapping[str, Step]) -> dict[PackedSet, Step]:
+    """The synthetic sets, as far as the recipe has them, each with its code checked by running it."""
+    steps: dict[PackedSet, Step] = {}
+    if recipe.textbooks is not None:
+        steps["textbooks"] = _textbooks(recipe, recipe.textbooks, "", corpora)
+    if recipe.general_textbooks is not None:
+        steps["general_textbooks"] = _textbooks(recipe, recipe.general_textbooks, ".general", corpora)
+    if recipe.exercises is not None:
+        steps["exercises"] = _exercises(recipe, recipe.exercises)
+    return steps
+
+
+def _training_set(
+    recipe: Recipe, name: PackedSet, corpora: Mapping[str, Step], written: Mapping[PackedSet, Step]
+) -> Step:
+    """A set a model may be trained on, decontaminated, and deduplicated too where it is no raw text."""
+    if name == "raw":
+        return _clean(recipe, name, corpora["corpus"])
+    if name == "filtered":
+        documents = _filtered(recipe, recipe, "", corpora["corpus"])
+    elif name == "web":
+        assert recipe.web is not None  # a mixture names no set the recipe has no section for
+        documents = _filtered(recipe, recipe.web, ".web", corpora["web"])
+    else:
+        documents = written[name]
+    return _clean(recipe, name, _distinct(recipe, name, documents))
+
+
+def _filtered(recipe: Recipe, part: Recipe | WebConfig, suffix: str, corpus: Step) -> Step:
+    """The best documents of a corpus by a classifier that learnt a teacher's ratings; `suffix` ends the names of the
+    steps."""
     ratings = Step(
-        "annotate",
+        f"annotate{suffix}",
         "hornbook.curate.annotate:annotate_documents",
         2,
-        AnnotateStep(annotate=recipe.annotate, seed=seed),
+        AnnotateStep(annotate=part.annotate, seed=recipe.seed),
         {"corpus": corpus},
-        content=_sent(recipe.annotate.teacher, "rate"),
-        failure_limit=recipe.annotate.failure_limit,
+        content=_sent(part.annotate.teacher, RATINGS[part.annotate.about]),
+        failure_limit=part.annotate.failure_limit,
     )
     classifier = Step(
-        "classify",
+        f"classify{suffix}",
         "hornbook.curate.classify:train_classifier",
         1,
-        ClassifyStep(classify=recipe.classify, seed=seed),
+        ClassifyStep(classify=part.classify, seed=recipe.seed),
         {"corpus": corpus, "ratings": ratings},
     )
     scored = Step(
-        "score",
+        f"score{suffix}",
         "hornbook.curate.classify:score_documents",
         1,
         ScoreStep(),
         {"corpus": corpus, "classifier": classifier},
     )
-    filtered = Step(
-        "filter",
+    return Step(
+        f"filter{suffix}",
         "hornbook.curate.filter:filter_documents",
         1,
-        FilterStep(filter=recipe.filter, seed=seed),
+        FilterStep(filter=part.filter, seed=recipe.seed),
         {"scored": scored, "classifier": classifier},
     )
-    textbooks = _textbooks(recipe, corpus)
-    exercises = _exercises(recipe)
-    return {
-        "corpus": corpus,
-        "raw": _clean(recipe, "raw", corpus),
-        "filtered": _clean(recipe, "filtered", _distinct(recipe, "filtered", filtered)),
-        "textbooks": _clean(recipe, "textbooks", _distinct(recipe, "textbooks", textbooks)),
-        "exercises": _clean(recipe, "exercises", _distinct(recipe, "exercises", exercises)),
-    }
 
 
 def _topics(recipe: Recipe) -> dict[str, Step]:
@@ -203,16 +228,15 @@ def _topics(recipe: Recipe) -> dict[str, Step]:
     return {"topics": grown}
 
 
-def _textbooks(recipe: Recipe, corpus: Step) -> Step:
-    """The sections, with examples that run."""
-    asked = recipe.textbooks
+def _textbooks(recipe: Recipe, asked: TextbooksConfig, suffix: str, corpora: Mapping[str, Step]) -> Step:
+    """The sections, with examples that run; `suffix` ends the names of the steps."""
     inputs = _topics(recipe) if asked.about == "general" else {}
     if asked.extracts is not None:
-        inputs["extracts"] = corpus
+        inputs["extracts"] = corpora[asked.extracts.of]
     prompt = prompt_of_section(asked.about, asked.extracts is not None)
     own = "taxonomy" if asked.about == "general" else "curriculum"
     written = Step(
-        "textbooks",
+        f"textbooks{suffix}",
         "hornbook.synthesize.textbooks:write_textbooks",
         2,
         TextbooksStep(textbooks=asked, seed=recipe.seed),
@@ -221,7 +245,7 @@ def _textbooks(recipe: Recipe, corpus: Step) -> Step:
         failure_limit=asked.failure_limit,
     )
     return Step(
-        "examples",
+        f"examples{suffix}",
         "hornbook.synthesize.examples:run_examples",
         1,
         ExamplesStep(verify=recipe.verify),
@@ -230,9 +254,8 @@ def _textbooks(recipe: Recipe, corpus: Step) -> Step:
     )
 
 
-def _exercises(recipe: Recipe) -> Step:
+def _exercises(recipe: Recipe, asked: ExercisesConfig) -> Step:
     """The exercises whose solutions pass their tests."""
-    asked = recipe.exercises
     exercises = Step(
         "exercises",
         "hornbook.synthesize.exercises:write_exercises",
@@ -259,6 +282,44 @@ def _exercises(recipe: Recipe) -> Step:
         VerifyStep(verify=recipe.verify, trusted=asked.teacher == BUILTIN),
         inputs,
         failure_limit=recipe.verify.failure_limit,
+    )
+
+
+def _diversity(recipe: Recipe, name: PackedSet, corpora: Mapping[str, Step], written: Step) -> Step:
+    """How diverse a synthetic set is as it was written, beside the real texts that are most like it."""
+    like = "web" if name == "general_textbooks" and "web" in corpora else "corpus"
+    return Step(
+        f"diversity.{name}",
+        "hornbook.synthesize.diversity:measure_diversity",
+        1,
+        DiversityStep(seed=recipe.seed),
+        {"corpus": corpora[like], "set": written},
+    )
+
+
+def _pretrained(recipe: Recipe, work: Path) -> dict[str, Step]:
+    """The step that takes in a model that exists already, where the recipe has one."""
+    if recipe.pretrained is None:
+        return {}
+    step = Step(
+        "pretrained",
+        "hornbook.model.pretrained:import_model",
+        1,
+        ImportStep(pretrained=recipe.pretrained),
+        content={"files": fingerprint_model(recipe.pretrained)},
+    )
+    return {"pretrained": step}
+
+
+def _tokenizer(recipe: Recipe, sets: Mapping[PackedSet, Step], pretrained: Mapping[str, Step]) -> Step:
+    """The tokenizer, which is trained on what models are trained on, or is there already."""
+    inputs = {"trained": sets, "hub": {}, "pretrained": pretrained}[recipe.tokenizer.kind]
+    return Step(
+        "tokenizer",
+        "hornbook.tokens.tokenizer:train_tokenizer",
+        1,
+        TokenizerStep(tokenizer=recipe.tokenizer, seed=recipe.seed),
+        dict(inputs),
     )
 
 
@@ -302,7 +363,7 @@ def _start_order(recipe: Recipe) -> list[str]:
         ordered += [
             name
             for name, train in recipe.models.items()
-            if name not in ordered and (train.start == "scratch" or train.start in ordered)
+            if name not in ordered and (train.start in ("scratch", "pretrained") or train.start in ordered)
         ]
     return ordered
 

@@ -11,6 +11,7 @@ from hornbook.recipe import (
     FilterConfig,
     ModelConfig,
     PackConfig,
+    PretrainedConfig,
     Section,
     TextbooksConfig,
     TokenizerConfig,
@@ -124,6 +125,12 @@ class PackStep(Section):
 
     pack: PackConfig
     seed: int
+
+
+class ImportStep(Section):
+    """Config of the step `pretrained`."""
+
+    pretrained: PretrainedConfig
 
 
 class TrainStep(Section):

@@ -6,10 +6,10 @@ import sysconfig
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, FilesSource, InstalledSource
+from hornbook.recipe import CorpusConfig, FilesSource, InstalledProseSource, InstalledSource
 
 TEXT_SUFFIXES = (".py", ".txt", ".md")
 TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -17,6 +17,9 @@ TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
 # hold paths of this machine.
 LEFT_OUT = ("hornbook",)
 EDITABLE_SHIMS = ("__editable__", "_editable_impl_")
+METADATA = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}  # by the suffix of an installed distribution's folder
+
+Form = Literal["text", "rows", "description", "topics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +29,8 @@ class SourceFile:
     path: Path
     name: str  # relative to its root, with `/`: the same wherever the root lies
     source: str
-    text_column: str  # of a table; empty where the file is one text
+    form: Form  # one text; rows of a table; the description in a package's metadata; the help topics of pydoc
+    text_column: str = ""  # of rows
 
 
 def list_files(config: CorpusConfig) -> list[SourceFile]:
@@ -36,7 +40,12 @@ def list_files(config: CorpusConfig) -> list[SourceFile]:
     """
     files: list[SourceFile] = []
     for source in config.sources:
-        files += list(_installed()) if isinstance(source, InstalledSource) else _user_files(source)
+        if isinstance(source, InstalledSource):
+            files += _installed()
+        elif isinstance(source, InstalledProseSource):
+            files += _installed_prose()
+        else:
+            files += _user_files(source)
     return files
 
 
@@ -51,15 +60,34 @@ def _installed() -> Iterator[SourceFile]:
     stdlib = Path(paths["stdlib"])
     for path, parts in _python_files(stdlib, ("site-packages", "dist-packages")):
         source = f"stdlib/{parts[0]}" if len(parts) > 1 else "stdlib"
-        yield SourceFile(path, _printable("/".join(("stdlib", *parts))), source, "")
-    seen: set[Path] = set()
-    for root in (Path(paths["purelib"]), Path(paths["platlib"])):
-        if root.resolve() in seen or not root.is_dir():
-            continue
-        seen.add(root.resolve())
+        yield SourceFile(path, _printable("/".join(("stdlib", *parts))), source, "text")
+    for root in _package_roots():
         for path, parts in _python_files(root, LEFT_OUT):
             if not parts[0].startswith(EDITABLE_SHIMS):
-                yield SourceFile(path, _printable("/".join(parts)), parts[0].removesuffix(".py"), "")
+                yield SourceFile(path, _printable("/".join(parts)), parts[0].removesuffix(".py"), "text")
+
+
+def _installed_prose() -> Iterator[SourceFile]:
+    """Python's help topics, then the metadata of the installed distributions; each of these is a source."""
+    topics = Path(sysconfig.get_paths()["stdlib"]) / "pydoc_data" / "topics.py"
+    if topics.is_file():  # some systems ship Python without it
+        yield SourceFile(topics, "stdlib/pydoc_data/topics.py", "stdlib/pydoc_data", "topics")
+    for root in _package_roots():
+        for folder in sorted(root.iterdir()):
+            name = folder.name.partition("-")[0].removesuffix(".egg-info")
+            if folder.suffix in METADATA and name not in LEFT_OUT:
+                path = folder / METADATA[folder.suffix] if folder.is_dir() else folder
+                yield SourceFile(path, _printable(path.relative_to(root).as_posix()), _printable(name), "description")
+
+
+def _package_roots() -> Iterator[Path]:
+    """Where packages are installed, each place once."""
+    paths = sysconfig.get_paths()
+    seen: set[Path] = set()
+    for root in (Path(paths["purelib"]), Path(paths["platlib"])):
+        if root.resolve() not in seen and root.is_dir():
+            seen.add(root.resolve())
+            yield root
 
 
 def _python_files(root: Path, left_out: tuple[str, ...]) -> Iterator[tuple[Path, tuple[str, ...]]]:
@@ -106,11 +134,8 @@ def _user_files(source: FilesSource) -> list[SourceFile]:
         kinds = ", ".join(TEXT_SUFFIXES + TABLE_SUFFIXES)
         raise UserError(f"{source.path}: holds no files ({kinds}); mend `path` of the source `{source.source}`")
     return [
-        SourceFile(
-            file,
-            _printable(file.relative_to(root).as_posix()),
-            source.source,
-            source.text_column if file.name.endswith(TABLE_SUFFIXES) else "",
-        )
+        SourceFile(file, _printable(file.relative_to(root).as_posix()), source.source, "rows", source.text_column)
+        if file.name.endswith(TABLE_SUFFIXES)
+        else SourceFile(file, _printable(file.relative_to(root).as_posix()), source.source, "text")
         for file in found
     ]

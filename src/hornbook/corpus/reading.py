@@ -1,9 +1,13 @@
 """One file of the corpus as texts, each usable or with the reason why not."""
 
+import ast
 import gzip
 import io
 import json
 import os
+import re
+import textwrap
+import warnings
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,13 +27,17 @@ BATCH_ROWS = 64
 # many times the largest document is skipped without being held in memory.
 LINE_FACTOR = 8
 LINE_EXTRA_BYTES = 1 << 20
+METADATA_HEADER_BYTES = 1 << 20  # above a distribution's description: some hold the text of a licence
+TOPICS_BYTES = 1 << 24  # of the help topics, half a megabyte today
+OTHER_FIELD = re.compile(r"^[A-Za-z][A-Za-z-]*:", re.M)  # of metadata, where a field that went over lines has ended
+CONTINUATION = re.compile(r"^ {7}\|", re.M)  # how some tools mark the lines of a field that goes on
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """One text of a file, or what stood in its place."""
 
-    line: int  # of a JSONL file or row of a Parquet file, from 1; 0 where the file is one text
+    line: int  # of a JSONL file, or number of a Parquet row or a help topic, from 1; 0 where the file is one text
     id: str  # content_id of the text; where there is no text, of the place
     text: str
     size: int  # bytes of the text in UTF-8
@@ -51,8 +59,12 @@ def read_texts(file: SourceFile, max_bytes: int) -> Iterator[Found]:
     """
     if file.path.exists() and not file.path.is_file():
         yield _unusable(file, 0, "unreadable", "a pipe or a device, not a file")
-    elif not file.text_column:
+    elif file.form == "text":
         yield _read_text(file, max_bytes)
+    elif file.form == "description":
+        yield _read_description(file, max_bytes)
+    elif file.form == "topics":
+        yield from _read_topics(file, max_bytes)
     elif file.name.endswith(".parquet"):
         yield from _read_parquet(file, max_bytes)
     else:
@@ -75,6 +87,39 @@ def _read_text(file: SourceFile, max_bytes: int) -> Found:
     if "\r" in text:  # line ends as Python's own text files give them
         text = text.replace("\r\n", "\n").replace("\r", "\n")
     return _judge(file, 0, text.removeprefix("\ufeff"), max_bytes)
+
+
+def _read_description(file: SourceFile, max_bytes: int) -> Found:
+    """The long description of a distribution: what follows the header of its metadata; in old ones, a field of it."""
+    found = _read_text(file, max_bytes + METADATA_HEADER_BYTES)
+    if found.reason:
+        return found
+    header, _, text = found.text.partition("\n\n")
+    if not text.strip():
+        field = header.partition("\nDescription:")[2]
+        end = OTHER_FIELD.search(field)
+        first, _, rest = field[: end.start() if end else None].partition("\n")
+        text = f"{first.strip()}\n{textwrap.dedent(CONTINUATION.sub('', rest))}"
+    return _judge(file, 0, f"{text.strip()}\n", max_bytes)
+
+
+def _read_topics(file: SourceFile, max_bytes: int) -> Iterator[Found]:
+    """The texts of `topics = {name: text, …}`, a Python file that is read and not run."""
+    whole = _read_text(file, TOPICS_BYTES)
+    if whole.reason:
+        yield whole
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # about escapes in its strings
+            assigned = next(node.value for node in ast.parse(whole.text).body if isinstance(node, ast.Assign))
+        topics = ast.literal_eval(assigned)
+        texts = [str(text) for text in topics.values()]
+    except (SyntaxError, ValueError, AttributeError, StopIteration) as error:
+        yield _unusable(file, 0, "unreadable", f"not a dictionary of topics ({type(error).__name__})")
+        return
+    for number, text in enumerate(texts, 1):
+        yield _judge(file, number, text, max_bytes)
 
 
 def _read_jsonl(file: SourceFile, max_bytes: int) -> Iterator[Found]:
