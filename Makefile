@@ -1,4 +1,4 @@
-# The habits: make demo, make test, make check, make format, make bench. Each sets up what it needs first.
+# The habits: make demo, make rehearse, make test, make check, make format, make bench. Each sets up what it needs first.
 PYTHON ?= python3
 VENV ?= .venv
 WORK ?= work
@@ -6,10 +6,18 @@ TEST_VENV ?= .venv-test
 INSTALLED = $(VENV)/.installed
 TEST_INSTALLED = $(TEST_VENV)/.installed
 
-.PHONY: demo test check format bench clean
+.PHONY: demo rehearse test check format bench clean
 
 demo: $(INSTALLED)
 	$(VENV)/bin/hornbook run recipes/mini.yaml --work $(WORK)
+
+# The papers' recipes, each with all its steps at toy size: what goes wrong in one should go wrong here, and cheaply.
+PAPERS = phi-1 phi-1-small phi-1.5 phi-1.5-web phi-1.5-web-only
+rehearse: $(INSTALLED)
+	@set -e; for recipe in $(PAPERS); do \
+		echo "$$recipe:"; $(VENV)/bin/hornbook run recipes/$$recipe.yaml --arm rehearsal --work $(WORK); \
+	done; echo; echo "reports:"; \
+	for recipe in $(PAPERS); do echo "$(WORK)/runs/$$recipe.rehearsal/report.html"; done
 
 test: $(TEST_INSTALLED)
 	$(TEST_VENV)/bin/pytest

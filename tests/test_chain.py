@@ -83,7 +83,7 @@ def test_one_changed_field_rebuilds_what_the_plan_said(finished, tmp_path):
     work = tmp_path / "work"
     shutil.copytree(finished[0], work)
     changed = ["--set", "models.C.learning_rate=1e-3", "--work", str(work)]
-    planned = json.loads(hornbook("plan", *TINY, *changed, "--json").stdout)
+    planned = json.loads(hornbook("plan", *TINY, *changed, "--json").stdout)["steps"]
     expected = [row["step"] for row in planned if row["state"] != "done"]
     assert expected == ["train.C", "eval.C"]
     why = {row["step"]: row["why"] for row in planned}

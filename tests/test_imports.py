@@ -8,6 +8,7 @@ import pytest
 SOURCE = Path(__file__).parents[1] / "src" / "hornbook"
 ORDER = [
     "errors",
+    "hub",
     "records",
     "recipe",
     "step_config",
@@ -27,11 +28,13 @@ ORDER = [
     "evaluate",
     "report",
     "pipeline",
+    "plan",
     "doctor",
     "on_files",
     "why_miss",
     "terminal",
     "stage_commands",
+    "model_commands",
     "cli",
 ]
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py")

@@ -1,6 +1,6 @@
 """The command line: parses, calls, prints. Everything heavy is imported inside the commands."""
 
-import glob
+import dataclasses
 import json
 import os
 import sys
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hornbook.errors import Paused, UserError
+from hornbook.model_commands import add_to as add_model_commands
 from hornbook.stage_commands import add_to as add_stage_commands
 
 if TYPE_CHECKING:
@@ -120,21 +121,39 @@ def run(
 
 @app.command()
 def plan(
-    recipe: RecipePath, work: WorkDirectory = WORK, set_: Overrides = None, arm: ArmName = None, as_json: AsJson = False
+    recipe: RecipePath,
+    work: WorkDirectory = WORK,
+    set_: Overrides = None,
+    arm: ArmName = None,
+    gpu: Annotated[str | None, typer.Option("--gpu", help="A100-40GB, A100-80GB, H100 or H200; A100 is both.")] = None,
+    gpus: Annotated[int | None, typer.Option("--gpus", min=1, help="How many; else as the recipe says.")] = None,
+    mfu: Annotated[float | None, typer.Option("--mfu", min=0.01, max=1, help="Share of a GPU's peak in use.")] = None,
+    measure: Annotated[bool, typer.Option("--measure", help="Train a few steps here; say how long all takes.")] = False,
+    as_json: AsJson = False,
 ) -> None:
-    """Show which steps a run would carry out, and why."""
+    """Show which steps a run would carry out, and why, and what it will cost in time, memory, disk and dollars."""
+    from hornbook.plan.forecast import forecast, manifests, plan_run, with_measured_hours
+    from hornbook.plan.gpus import chosen_gpus
+    from hornbook.recipe_file import read_recipe
     from hornbook.run.engine import intents
     from hornbook.run.fingerprint import directory_name
     from hornbook.terminal import show_plan
 
-    planned = intents(work, _build(recipe, arm, set_, work).steps)
+    chosen = chosen_gpus(gpu)
+    resolved, wired, unknown = plan_run(read_recipe(recipe), arm, set_ or [], work)
+    planned = [] if wired is None else intents(work, wired.steps)
+    done = {} if wired is None else manifests(work, wired)
+    machine = resolved.machine
+    found = forecast(resolved, done, chosen, gpus or machine.processes * machine.nodes, mfu)
+    if measure:
+        found = with_measured_hours(resolved, found)
     if as_json:
         rows = [
             {"step": i.step.name, "directory": directory_name(i.step), "state": i.state, "why": i.why} for i in planned
         ]
-        print(json.dumps(rows, indent=1))
+        print(json.dumps({"steps": rows, "steps_unknown": unknown, **dataclasses.asdict(found)}, indent=1))
         return
-    show_plan(planned)
+    show_plan(planned, unknown, found)
 
 
 @app.command()
@@ -233,51 +252,6 @@ def _locate(path: Path) -> tuple[Path, Path]:
 
 
 @app.command()
-def generate(
-    model: Annotated[str, typer.Argument(help="The directory of a trained model, or its name in the work directory.")],
-    prompt: Annotated[str | None, typer.Argument(help="What to complete. Left out: a small session.")] = None,
-    work: WorkDirectory = WORK,
-    max_new_tokens: Annotated[int, typer.Option(min=1)] = 128,
-    temperature: Annotated[float, typer.Option(min=0.0, help="0: always the most probable token.")] = 0.0,
-    top_p: Annotated[float, typer.Option(min=0.0, max=1.0)] = 1.0,
-    seed: Annotated[int, typer.Option(min=0, max=2**31 - 1)] = 1,
-) -> None:
-    """Stream a completion of a trained model."""
-    from hornbook.model.generate import Sampling
-    from hornbook.model.session import open_model, session
-    from hornbook.terminal import printable
-
-    directory = _model_directory(model, work)
-    print(f"model: {directory}", file=sys.stderr)
-    opened = open_model(directory)
-    sampling = Sampling(max_new_tokens, temperature, top_p, seed)
-    if prompt is None:
-        session(opened, sampling)
-        return
-    for piece in opened.stream(prompt.encode("utf-8", "replace").decode(), sampling):
-        print(printable(piece), end="", flush=True)
-    print()
-
-
-def _model_directory(model: str, work: Path) -> Path:
-    """A directory as given, or the newest finished model of that name in the work directory."""
-    if (Path(model) / "model.safetensors").is_file():
-        return Path(model)
-    found = [
-        path.parent
-        for path in work.glob(f"train.{glob.escape(model)}-*/manifest.json")
-        if path.parent.suffix != ".partial"
-    ]
-    if not found:
-        trained = sorted(
-            {path.parent.name.split(".")[1].rsplit("-", 1)[0] for path in work.glob("train.*/manifest.json")}
-        )
-        known = f"the models in {work}: {', '.join(trained)}" if trained else f"{work} holds no trained model"
-        raise UserError(f"{model}: neither a directory with model.safetensors nor a model's name; {known}")
-    return max(found, key=lambda directory: (directory / "manifest.json").stat().st_mtime_ns)
-
-
-@app.command()
 def grade(
     samples: Annotated[Path, typer.Argument(help="JSON lines with task_id and completion or solution (.jsonl, .gz).")],
     testset: Annotated[str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized or drill.")],
@@ -353,6 +327,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 
 add_stage_commands(app)
+add_model_commands(app)
 
 if __name__ == "__main__":
     main()

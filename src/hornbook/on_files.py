@@ -26,7 +26,6 @@ from hornbook.run.engine import check_counts
 from hornbook.run.progress import Progress
 from hornbook.run.step import Counts, Result, StepFunction, Workspace
 from hornbook.step_config import AnnotateStep, DiversityStep
-from hornbook.synthesize.diversity import measure_diversity
 from hornbook.tables import TableWriter, read_rows, write_rows
 from hornbook.teacher.parsing import whole
 
@@ -187,6 +186,8 @@ def rate_and_place(config: AnnotateStep, inputs: Mapping[str, Path], place: Work
 
 def diversity_of(source: Path, against: Path, text_column: str, seed: int, progress: Progress) -> dict[str, Any]:
     """The measures of `diversity.json` for a set of a user beside real texts."""
+    from hornbook.synthesize.diversity import measure_diversity  # half a second of imports that the others spare
+
     with TemporaryDirectory(prefix="hornbook-") as scratch:
         folder = Path(scratch)
         texts = _set_of(source, text_column, folder / "set", progress)

@@ -13,15 +13,17 @@ from pathlib import Path
 from hornbook import testsets
 from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
-from hornbook.model.source import fingerprint_model
+from hornbook.model.source import fingerprint_model, fingerprint_tokenizer
 from hornbook.prompts.load import prompt_id
 from hornbook.recipe import (
     BUILTIN,
     ExercisesConfig,
     PackedSet,
+    PretrainedTokenizer,
     Recipe,
     TeacherConfig,
     TextbooksConfig,
+    TrainedTokenizer,
     WebConfig,
 )
 from hornbook.recipe_file import RecipeFile, to_yaml
@@ -50,9 +52,8 @@ from hornbook.step_config import (
     TrainStep,
     VerifyStep,
 )
-from hornbook.teacher.request import prompt_of_section
+from hornbook.teacher.request import prompt_of_rating, prompt_of_section
 
-RATINGS = {"code": "rate", "prose": "rate_prose"}  # the prompt that asks for ratings, by what the documents are
 RUNS = "runs"  # below the work directory: one folder a run, with its record, its resolved recipe and its report
 
 
@@ -90,7 +91,7 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
     """The last steps of a recipe; all others hang on them by their inputs, and what none of them needs is no step."""
     corpora = _corpora(recipe, work)
     written = _written(recipe, corpora)
-    pretrained = _pretrained(recipe, work)
+    pretrained = _pretrained(recipe)
     sets = {name: _training_set(recipe, name, corpora, written) for name in recipe.trained_sets}
     tokenizer = _tokenizer(recipe, sets, pretrained)
     packed = {
@@ -127,26 +128,25 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         )
         for name in recipe.models
     ]
-    diversity = [
-        _diversity(recipe, name, corpora, written[name]) for name in recipe.trained_sets if name in written
-    ]
+    diversity = [_diversity(recipe, name, corpora, written[name]) for name in recipe.trained_sets if name in written]
     return [*diversity, *evaluated]
 
 
 def _corpora(recipe: Recipe, work: Path) -> dict[str, Step]:
     """The real texts, before any filter: `corpus`, and `web` where the recipe has it."""
-    asked = {"corpus": ("corpus", recipe.corpus)}
+    asked = {"corpus": ("", recipe.corpus)}
     if recipe.web is not None:
-        asked["web"] = ("corpus.web", recipe.web.corpus)
+        asked["web"] = (".web", recipe.web.corpus)
     return {
-        key: Step(
-            name,
+        name: Step(
+            f"corpus{suffix}",
             "hornbook.corpus.sources:read_corpus",
             1,
             CorpusStep(corpus=config, seed=recipe.seed),
-            content={"sources": fingerprint_sources(config, work / "fingerprints.json")},
+            # Each remembers its own files: one that both wrote would forget the other's at every run.
+            content={"sources": fingerprint_sources(config, work / f"fingerprints{suffix}.json")},
         )
-        for key, (name, config) in asked.items()
+        for name, (suffix, config) in asked.items()
     }
 
 
@@ -187,7 +187,7 @@ def _filtered(recipe: Recipe, part: Recipe | WebConfig, suffix: str, corpus: Ste
         2,
         AnnotateStep(annotate=part.annotate, seed=recipe.seed),
         {"corpus": corpus},
-        content=_sent(part.annotate.teacher, RATINGS[part.annotate.about]),
+        content=_sent(part.annotate.teacher, prompt_of_rating(part.annotate.about)),
         failure_limit=part.annotate.failure_limit,
     )
     classifier = Step(
@@ -208,7 +208,7 @@ def _filtered(recipe: Recipe, part: Recipe | WebConfig, suffix: str, corpus: Ste
         f"filter{suffix}",
         "hornbook.curate.filter:filter_documents",
         1,
-        FilterStep(filter=part.filter, seed=recipe.seed),
+        FilterStep(filter=part.filter, about=part.annotate.about, seed=recipe.seed),
         {"scored": scored, "classifier": classifier},
     )
 
@@ -297,7 +297,7 @@ def _diversity(recipe: Recipe, name: PackedSet, corpora: Mapping[str, Step], wri
     )
 
 
-def _pretrained(recipe: Recipe, work: Path) -> dict[str, Step]:
+def _pretrained(recipe: Recipe) -> dict[str, Step]:
     """The step that takes in a model that exists already, where the recipe has one."""
     if recipe.pretrained is None:
         return {}
@@ -313,13 +313,18 @@ def _pretrained(recipe: Recipe, work: Path) -> dict[str, Step]:
 
 def _tokenizer(recipe: Recipe, sets: Mapping[PackedSet, Step], pretrained: Mapping[str, Step]) -> Step:
     """The tokenizer, which is trained on what models are trained on, or is there already."""
-    inputs = {"trained": sets, "hub": {}, "pretrained": pretrained}[recipe.tokenizer.kind]
+    inputs: Mapping[str, Step] = {}
+    if isinstance(recipe.tokenizer, TrainedTokenizer):
+        inputs = {str(name): step for name, step in sets.items()}
+    elif isinstance(recipe.tokenizer, PretrainedTokenizer):
+        inputs = pretrained
     return Step(
         "tokenizer",
         "hornbook.tokens.tokenizer:train_tokenizer",
         1,
         TokenizerStep(tokenizer=recipe.tokenizer, seed=recipe.seed),
-        dict(inputs),
+        inputs,
+        content=fingerprint_tokenizer(recipe.tokenizer),
     )
 
 

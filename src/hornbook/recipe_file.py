@@ -13,7 +13,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from hornbook.errors import UserError
-from hornbook.recipe import Recipe
+from hornbook.recipe import ModelConfig, Recipe
 
 Location = tuple[str | int, ...]
 
@@ -34,8 +34,11 @@ _Loader.add_implicit_resolver(
     re.compile(r"^[-+]?(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:[eE][-+]?[0-9]+)?$|^[-+]?[0-9]+[eE][-+]?[0-9]+$"),
     list("-+.0123456789"),
 )
-UNION_TAGS = ("installed", "files", "by name", "language model", "by token", "by hour", "[key]")  # in pydantic's places
+NO_FIELDS = ("by name", "language model", "by token", "by hour", "[key]")  # in pydantic's places, beside the kinds
+SHORTHAND = ("preset", "depth")  # of a `model`: each stands for the whole shape
+BEGINNINGS = ("scratch", "pretrained")  # of a model that starts from no model of the recipe
 SECRETIVE = ("machine", "teacher")
+FIELD = re.compile(r"`?([a-z_]+(?:\.[\w-]+)*)")
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")  # of an arm: it names a directory
 
 
@@ -59,9 +62,14 @@ class RecipeFile:
                 known = ", ".join(self.arms) or "none"
                 raise UserError(f"{self.path}: has no arm `{arm}`; its arms: {known}")
             for field, value in self.arms[arm].items():
-                origin = _origin(self.origins, ("arms", arm, field), self.path)
-                _change(fields, field, value, f"{origin}: arms.{arm}")
-                origins[_location(field)] = origin
+                within = ("arms", arm, field)
+                origin = _origin(self.origins, within, self.path)
+                _change(fields, field, copy.deepcopy(value), f"{origin}: arms.{arm}")
+                location = _location(field)
+                origins = _without(origins, location) | {location: origin}
+                for place, inner in self.origins.items():
+                    if place[: len(within)] == within:
+                        origins[location + place[len(within) :]] = inner
         for override in overrides:
             field, equals, text = override.partition("=")
             if not equals:
@@ -69,8 +77,7 @@ class RecipeFile:
             _, value = _load(text, f"--set {field}")
             _change(fields, field, value, f"--set {override}")
             location = _location(field)
-            origins = {place: origin for place, origin in origins.items() if place[: len(location)] != location}
-            origins[location] = f"--set {override}"
+            origins = _without(origins, location) | {location: f"--set {override}"}
         return _validate(fields, origins, self.path)
 
 
@@ -158,9 +165,18 @@ def _dotted(location: Location) -> str:
     return ".".join(str(part) for part in location)
 
 
+def _without(origins: dict[Location, str], location: Location) -> dict[Location, str]:
+    """The origins but those of a field and of all below it."""
+    return {place: origin for place, origin in origins.items() if place[: len(location)] != location}
+
+
 def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None:
-    """Set a dotted field that exists, or that its section may have."""
+    """Set a dotted field that exists, or that its section may have; `model.preset` and `model.depth` set all of it."""
     *parents, last = _location(field)
+    if parents == ["model"] and last in SHORTHAND:
+        # Beside a shape written out, it would change nothing: what stands beside a named shape takes its place.
+        fields["model"] = {last: value}
+        return
     target: Any = fields
     for depth, part in enumerate(parents):
         if parents[0] == "machine" and isinstance(target, dict):  # all of it may be left out
@@ -171,11 +187,7 @@ def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None
         except (KeyError, IndexError, TypeError):
             raise UserError(f"{origin}: the recipe has no field `{_dotted(tuple(parents[: depth + 1]))}`") from None
     if isinstance(target, dict):
-        if (
-            last not in target
-            and not (parents and parents[0] == "machine")
-            and not _may_have(tuple(parents), str(last))
-        ):
+        if last not in target and not _may_have(tuple(parents), str(last), target):
             raise UserError(f"{origin}: the recipe has no field `{field}`{_meant(str(last), list(target))}")
         target[last] = value
     elif isinstance(target, list) and isinstance(last, int) and last < len(target):
@@ -184,13 +196,17 @@ def _change(fields: dict[str, Any], field: str, value: Any, origin: str) -> None
         raise UserError(f"{origin}: the recipe has no field `{field}`")
 
 
-def _may_have(parents: Location, name: str) -> bool:
-    """Whether a section left out of the file may hold this field: only optional ones and entries of `mixture`."""
-    return (bool(parents) and parents[-1] in ("mixture", "models")) or (not parents and name in ("machine", "topics"))
+def _may_have(parents: Location, name: str, section: dict[str, Any]) -> bool:
+    """Whether a field that a section of the file lacks is one that it may have."""
+    if not parents:
+        return name in Recipe.model_fields and not Recipe.model_fields[name].is_required()
+    if parents == ("model",):  # a named shape stands for all fields, and each may be given beside it
+        return name in ModelConfig.model_fields and not set(SHORTHAND).isdisjoint(section)
+    return parents[0] == "machine" or parents == ("models",) or parents[-1] == "mixture"
 
 
 def _meant(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, [str(key) for key in known], 1)
+    close = difflib.get_close_matches(name, [str(key) for key in known if key != name], 1)
     return f"; did you mean `{close[0]}`?" if close else ""
 
 
@@ -205,9 +221,11 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
     except ValidationError as error:
         # An unknown field is often the misspelt name of a missing one: it says more.
         errors = sorted(error.errors(include_url=False), key=lambda found: found["type"] != "extra_forbidden")
-        location = tuple(part for part in errors[0]["loc"] if part not in UNION_TAGS)
+        location = _in_file(errors[0]["loc"], fields)
         more = f" ({len(errors) - 1} more after this one)" if len(errors) > 1 else ""
-        origin = _origin(origins, location, path)
+        # A fault between sections stands nowhere for pydantic, and its text begins with the field.
+        begins = FIELD.match(str(errors[0]["msg"]).removeprefix("Value error, "))
+        origin = _origin(origins, location or _location(begins[1] if begins else ""), path)
         place = f"{_dotted(location)}: " if location else ""  # a fault of the whole stands nowhere
         complaint = _complaint(errors[0], location)
         if location[: len(SECRETIVE)] == SECRETIVE:  # what is refused may hold a password or a key: it is not repeated
@@ -215,15 +233,34 @@ def _validate(fields: dict[str, Any], origins: dict[Location, str], path: Path) 
         raise UserError(f"{origin}: {place}{complaint}{more}") from None
     for name, train in recipe.models.items():
         where = f"{_origin(origins, ('models', name, 'start'), path)}: models.{name}.start"
-        if train.start != "scratch" and train.start not in recipe.models:
-            raise UserError(f"{where}: `{train.start}` is neither `scratch` nor a model of this recipe")
+        if train.start not in (*BEGINNINGS, *recipe.models):
+            raise UserError(f"{where}: `{train.start}` is neither `scratch`, `pretrained` nor a model of this recipe")
         seen, at = {name}, train.start
-        while at != "scratch":
+        while at not in BEGINNINGS:
             if at in seen or at not in recipe.models:
                 raise UserError(f"{where}: the models start from each other in a circle; one must start from scratch")
             seen.add(at)
             at = recipe.models[at].start
     return recipe
+
+
+def _in_file(location: Location, fields: Any) -> Location:
+    """Pydantic's place of an error without the parts that name a member of a union: where the field stands."""
+    place: list[str | int] = []
+    at, tagged = fields, False
+    for part in location:
+        if part in NO_FIELDS:
+            continue
+        if isinstance(at, dict) and at.get("kind") == part and not tagged:  # a field may have the name of a kind
+            tagged = True
+            continue
+        place.append(part)
+        tagged = False
+        if isinstance(at, dict):
+            at = at.get(part)
+        else:
+            at = at[part] if isinstance(at, list) and isinstance(part, int) and part < len(at) else None
+    return tuple(place)
 
 
 def _origin(origins: dict[Location, str], location: Location, path: Path) -> str:
@@ -243,7 +280,10 @@ def _complaint(found: Any, location: Location) -> str:
     if found["type"] == "missing":
         return "is missing; a recipe leaves nothing to a default"
     if found["type"] == "union_tag_invalid":
-        return f"`{found['ctx']['tag']}` is no kind of source; the kinds: {found['ctx']['expected_tags']}"
+        what = "source" if "sources" in location else str(location[-1])
+        return f"`{found['ctx']['tag']}` is no kind of {what}; the kinds: {found['ctx']['expected_tags']}"
+    if found["type"] == "union_tag_not_found":
+        return "`kind` is missing; a recipe leaves nothing to a default"
     message = str(found["msg"]).removeprefix("Value error, ").replace("Input should be", "should be")
     if isinstance(found["input"], dict):
         return message
@@ -251,14 +291,16 @@ def _complaint(found: Any, location: Location) -> str:
 
 
 def _siblings(location: Location) -> list[str]:
-    """The names of the fields of the section at a location."""
-    section: Any = Recipe
+    """The names of the fields of the section at a location, those of each kind where there are several."""
+    sections: list[type[BaseModel]] = [Recipe]
+    hints: list[Any] = [Recipe]
     for part in location:
-        hint = (
-            section.model_fields[part].annotation if _is_section(section) and part in section.model_fields else section
-        )
-        section = next((inner for inner in _flat(hint) if _is_section(inner)), hint)
-    return list(section.model_fields) if _is_section(section) else []
+        fields = [section.model_fields[str(part)] for section in sections if str(part) in section.model_fields]
+        if fields:
+            hints = [field.annotation for field in fields]
+        sections = [inner for hint in hints for inner in _flat(hint) if _is_section(inner)]
+    names = [name for section in sections for name in section.model_fields]
+    return [*names, *SHORTHAND] if ModelConfig in sections else names
 
 
 def _is_section(value: Any) -> bool:

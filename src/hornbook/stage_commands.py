@@ -151,6 +151,9 @@ def add_to(app: typer.Typer) -> None:
 def annotate(
     source: Input,
     out: Out,
+    about: Annotated[
+        str, typer.Option("--about", help="What the texts are, and so what is asked: code or prose.")
+    ] = "code",
     sample: Annotated[
         int | None, typer.Option("--sample", min=1, help="Rate so many, drawn evenly. Left out: all.")
     ] = None,
@@ -165,15 +168,17 @@ def annotate(
     *,
     options: TeacherOptions,
 ) -> None:
-    """Have a teacher rate texts from 0 to 5 for educational value (phi-1, section 2.1)."""
+    """Have a teacher rate texts from 0 to 5 for educational value (phi-1, section 2.1; phi-1.5 for prose)."""
     from hornbook import on_files
     from hornbook.recipe import BUILTIN, AnnotateConfig
     from hornbook.run.progress import Terminal
     from hornbook.step_config import AnnotateStep
 
     config = options.config()
-    asked = AnnotateConfig(
+    asked = on_files.checked(
+        AnnotateConfig,
         teacher=config,
+        about=about,
         sample=sample or EVERYTHING,
         max_characters=None if config == BUILTIN else max_characters,
         failure_limit=failure_limit,
@@ -217,7 +222,7 @@ def topics(
 def textbooks(
     out: Out,
     count: Count,
-    about: Annotated[str, typer.Option("--about", help="code or general (not for the built-in teacher).")] = "code",
+    about: Annotated[str, typer.Option("--about", help="code or general.")] = "code",
     topics: TopicsFile = None,
     extracts: Annotated[
         Path | None, typer.Option("--extracts", help="Real texts from which sections start, without copying them.")
@@ -250,7 +255,7 @@ def textbooks(
         TextbooksConfig,
         teacher=options.config(),
         about=about,
-        extracts=None if extracts is None else ExtractsConfig(max_overlap=max_overlap),
+        extracts=None if extracts is None else ExtractsConfig(of="corpus", max_overlap=max_overlap),
         count=count,
         failure_limit=failure_limit,
     )

@@ -1,5 +1,7 @@
 """What each step depends on: sections of a recipe, and the seed where it draws at random."""
 
+from typing import Literal
+
 from hornbook.recipe import (
     AnnotateConfig,
     ClassifyConfig,
@@ -50,6 +52,7 @@ class FilterStep(Section):
     """Config of the step `filter`; the seed draws the samples a person reads."""
 
     filter: FilterConfig
+    about: Literal["code", "prose"]  # what the documents are, and so what must fall below the cut
     seed: int
 
 

@@ -4,7 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.parquet as pq
 from rich.console import Console
@@ -16,6 +16,9 @@ from hornbook.run.engine import FAILED, PARTIAL, Intent, State, is_running, stat
 from hornbook.run.fingerprint import directory_name
 from hornbook.run.manifest import read_manifest
 from hornbook.run.step import Step
+
+if TYPE_CHECKING:
+    from hornbook.plan.forecast import Forecast
 
 MADE = ("exercises", "documents", "ratings", "outcomes", "problems")  # a step's main table, the first that it has
 STATE_STYLE = {
@@ -219,19 +222,26 @@ def warn_of_unsafe_execution() -> None:
     )
 
 
-def show_plan(planned: Sequence[Intent]) -> None:
-    """Every step: done, or to be run and why."""
-    table = Table(box=None, pad_edge=False)
-    for column in ("step", "", "why"):
-        table.add_column(column)
-    for intent in planned:
-        done = intent.state == "done"
-        what = "[green]done[/green]" if done else "[yellow]run[/yellow]"
-        table.add_row(intent.step.name, what, escape(intent.why))
+def show_plan(planned: Sequence[Intent], unknown: str, found: "Forecast") -> None:
+    """Every step, done or to be run and why, or why the steps are unknown; then what the run will cost."""
+    from hornbook.plan.view import forecast_view  # all stages' fingerprints, which other commands spare
+
     console = _console()
-    console.print(table)
-    to_run = sum(intent.state != "done" for intent in planned)
-    console.print(f"\n{to_run} of {len(planned)} steps would run")
+    if unknown:
+        console.print(f"[yellow]Which steps would run cannot be told now:[/yellow] {escape(printable(unknown))}\n")
+    else:
+        table = Table(box=None, pad_edge=False)
+        for column in ("step", "", "why"):
+            table.add_column(column)
+        for intent in planned:
+            done = intent.state == "done"
+            what = "[green]done[/green]" if done else "[yellow]run[/yellow]"
+            table.add_row(intent.step.name, what, escape(intent.why))
+        console.print(table)
+        to_run = sum(intent.state != "done" for intent in planned)
+        console.print(f"\n{to_run} of {len(planned)} steps would run\n")
+    for part in forecast_view(found):
+        console.print(part)
 
 
 def step_states(work: Path, steps: Sequence[Step]) -> list[dict[str, Any]]:

@@ -6,10 +6,11 @@ import time
 from pathlib import Path
 
 import pytest
+from hub_server import point_at, serve
 
 from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, FilesSource
+from hornbook.recipe import CorpusConfig, FilesSource, HubSource
 
 LONG_AGO = 1_700_000_000
 
@@ -116,3 +117,31 @@ def test_a_pipe_in_a_source_is_unreadable_and_stops_nothing(tmp_path):
     source = FilesSource(kind="files", path=str(tmp_path / "in"), text_column="", source="s")
     config = CorpusConfig(sources=(source,), sample_bytes=10, max_document_bytes=10, held_out_share=0.5)
     assert fingerprint_sources(config, tmp_path / "cache") == fingerprint_sources(config, tmp_path / "cache")
+
+
+def test_one_cache_serves_two_corpora(folder, tmp_path):
+    cache, other = tmp_path / "cache.json", tmp_path / "other"
+    other.mkdir()
+    write(other / "x.py", "text of x")
+    fingerprint_sources(config_of(folder), cache)
+    fingerprint_sources(config_of(other), cache)
+    assert {Path(path).name for path in json.loads(cache.read_text())} == {"a.py", "b.py", "c.txt", "x.py"}
+
+
+def test_a_dataset_of_the_hub_is_its_commit_and_a_moved_branch_another_corpus(monkeypatch, tmp_path):
+    source = HubSource(
+        kind="hub", repo="someone/lessons", revision="main", files=("*.jsonl",), text_column="text", source="hub"
+    )
+    config = CorpusConfig(sources=(source,), sample_bytes=1, max_document_bytes=1, held_out_share=0.5)
+    with serve({"someone/lessons": {"a.jsonl": b"{}"}}) as hub:
+        point_at(monkeypatch, hub.url, tmp_path / "hub")
+        first = fingerprint_sources(config, tmp_path / "cache.json")
+        commit = hub.tags["someone/lessons", "main"]
+        assert fingerprint_sources(config, tmp_path / "cache.json") == first
+        hub.commit("someone/lessons", {"a.jsonl": b"{ }"})
+        assert fingerprint_sources(config, tmp_path / "cache.json") != first
+        hub.tags["someone/lessons", "main"] = commit
+        assert fingerprint_sources(config, tmp_path / "cache.json") == first
+        assert not [line for line in hub.log if "resolve" in line]  # nothing was fetched
+    point_at(monkeypatch, "http://127.0.0.1:9", tmp_path / "hub", offline=True)
+    assert fingerprint_sources(config, tmp_path / "cache.json") == first

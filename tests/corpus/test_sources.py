@@ -10,11 +10,20 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from hub_server import point_at, serve
 
-from hornbook.corpus.listing import list_files
+from hornbook.corpus.listing import SourceFile, list_files
+from hornbook.corpus.reading import read_texts
 from hornbook.corpus.sources import draw, read_corpus
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, FilesSource, InstalledSource, MachineConfig
+from hornbook.recipe import (
+    CorpusConfig,
+    FilesSource,
+    HubSource,
+    InstalledProseSource,
+    InstalledSource,
+    MachineConfig,
+)
 from hornbook.records import Document, Dropped, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
@@ -263,3 +272,107 @@ def test_installed_code_is_listed_by_package_without_ourselves():
     assert all(file.path.suffix == ".py" and "__pycache__" not in file.path.parts for file in files)
     assert "hornbook" not in set(source_of.values())
     assert not [name for name in source_of if name.startswith(("__editable__", "stdlib/site-packages"))]
+
+
+def test_installed_prose_is_descriptions_and_help_topics_without_ourselves():
+    source = InstalledProseSource(kind="installed_prose")
+    config = CorpusConfig(sources=(source,), sample_bytes=1, max_document_bytes=1, held_out_share=0.5)
+    files = list_files(config)
+    texts = {file.source: [found.text for found in read_texts(file, LARGE)] for file in files}
+    assert "hornbook" not in texts
+    assert any(text.startswith("Boolean operations\n***") for text in texts["stdlib/pydoc_data"])
+    assert len(texts["stdlib/pydoc_data"]) > 70
+    (numpy,) = texts["numpy"]
+    assert "NumPy is the fundamental package for scientific computing" in numpy
+    assert "Metadata-Version" not in numpy
+
+
+def description(tmp_path, text):
+    path = tmp_path / "METADATA"
+    path.write_text(text)
+    return next(read_texts(SourceFile(path, "METADATA", "own", "description"), 1000))
+
+
+def test_the_description_of_a_package_is_its_body_or_in_old_metadata_a_field(tmp_path):
+    header = "Metadata-Version: 2.1\nName: own\nLicense: long\n        licence\n"
+    assert description(tmp_path, f"{header}\n# Own\n\nIt owns.\n\n").text == "# Own\n\nIt owns.\n"
+    field = "Description: Own\n        ===\n        \n        It owns: all.\nPlatform: any\n"
+    assert description(tmp_path, header + field).text == "Own\n===\n\nIt owns: all.\n"
+    assert (
+        description(tmp_path, header + "Description: Own\n       |===\n       |It owns.\n").text
+        == "Own\n===\nIt owns.\n"
+    )
+    assert description(tmp_path, header).reason == "empty"
+    # The limit is on the description, not on the header before it.
+    assert description(tmp_path, f"{header}Summary: {'s' * 2000}\n\n{'y' * 999}\n").reason == ""
+    assert description(tmp_path, f"{header}\n{'y' * 1000}\n").reason == "too long"
+
+
+def test_help_topics_are_read_and_never_run(tmp_path):
+    def read(text):
+        path = tmp_path / "topics.py"
+        path.write_text(text)
+        return list(read_texts(SourceFile(path, "topics.py", "own", "topics"), 10))
+
+    found = read(
+        "# comment\ntopics = {'a': 'One.\\n', 'b': 'Two ' 'more', 'c': 'x' * 11}\n".replace("'x' * 11", repr("x" * 11))
+    )
+    assert [(one.line, one.text, one.reason) for one in found] == [
+        (1, "One.\n", ""),
+        (2, "Two more", ""),
+        (3, "", "too long"),
+    ]
+    for text in ("topics = {'a': open('/etc/passwd').read()}", "topics = [", "x", ""):
+        assert [one.reason for one in read(text)] == ["empty" if not text else "unreadable"]
+
+
+HUB_FILES = {
+    "data/train-1.jsonl.gz": gzip.compress(b'{"content": "from lines"}\n{"other": 1}\n'),
+    "notes/a.txt": b"a text\n",
+    "README.md": b"not asked for\n",
+}
+
+
+def hub_source(**changed):
+    fields = {
+        "repo": "someone/lessons",
+        "revision": "main",
+        "files": ("data/*", "*.txt"),
+        "text_column": "content",
+        "source": "lessons",
+    }
+    return HubSource(kind="hub", **{**fields, **changed})
+
+
+def test_a_dataset_of_the_hub_is_read_from_its_tables_and_texts_and_offline_again(monkeypatch, tmp_path):
+    table = pa.table({"content": ["from rows", "from rows", None], "n": [1, 2, 3]})
+    pq.write_table(table, tmp_path / "rows.parquet")
+    files = {**HUB_FILES, "data/train-0.parquet": (tmp_path / "rows.parquet").read_bytes()}
+    config = CorpusConfig(sources=(hub_source(),), sample_bytes=LARGE, max_document_bytes=10_000, held_out_share=1e-9)
+    step = CorpusStep(corpus=config, seed=1)
+    with serve({"someone/lessons": files}) as hub:
+        point_at(monkeypatch, hub.url, tmp_path / "hub")
+        _, documents, _, dropped = run(step, tmp_path / "out")
+        assert [(row.text, row.source, json.loads(row.meta)) for row in documents] == [
+            ("from rows", "lessons", {"path": "data/train-0.parquet", "line": 1}),
+            ("from lines", "lessons", {"path": "data/train-1.jsonl.gz", "line": 1}),
+            ("a text\n", "lessons", {"path": "notes/a.txt"}),
+        ]
+        assert sorted(row.reason for row in dropped) == ["exact duplicate", "no text", "no text"]
+        for changed, message in (
+            ({"text_column": "text"}, "has no text column `text`; it has content"),
+            ({"files": ("README",)}, "no file of .* matches `README`"),
+            (
+                {"files": ("*.gz",), "text_column": "text"},
+                "holds no usable text \\(no text 2\\); mend `files` or `text_column`",
+            ),
+        ):
+            wrong = config.model_copy(update={"sources": (hub_source(**changed),)})
+            with pytest.raises(UserError, match=message):
+                run(CorpusStep(corpus=wrong, seed=1), tmp_path / "wrong")
+    point_at(monkeypatch, "http://127.0.0.1:9", tmp_path / "hub", offline=True)
+    assert run(step, tmp_path / "again")[1] == documents
+    for name in ("documents", "held_out", "dropped"):
+        assert (tmp_path / "again" / f"{name}.parquet").read_bytes() == (
+            tmp_path / "out" / f"{name}.parquet"
+        ).read_bytes()

@@ -14,6 +14,7 @@ from hornbook.run.step import Result, Workspace
 from hornbook.step_config import AnnotateStep
 from hornbook.tables import read_rows, write_rows
 from hornbook.teacher.builtin.rate import rate_document
+from hornbook.teacher.builtin.rate_prose import rate_prose
 from hornbook.teacher.builtin.teacher import DISPLAY_NAME, BuiltinTeacher
 from hornbook.teacher.request import Answer, Failure, Rated, RateRequest, request_id
 
@@ -33,7 +34,9 @@ def corpus_of(directory: Path, sizes: dict[str, int]) -> Path:
 def annotate(corpus: Path, out: Path, sample: int, workers: int = 1, failure_limit: float = 0.0) -> Result:
     out.mkdir(parents=True)
     config = AnnotateStep(
-        annotate=AnnotateConfig(teacher="builtin", sample=sample, max_characters=None, failure_limit=failure_limit),
+        annotate=AnnotateConfig(
+            teacher="builtin", about="code", sample=sample, max_characters=None, failure_limit=failure_limit
+        ),
         seed=3,
     )
     return annotate_documents(
@@ -154,3 +157,17 @@ def test_an_empty_corpus_is_the_users_to_mend(tmp_path: Path) -> None:
 )
 def test_a_long_document_is_cut_and_says_so(text: str, most: int | None, expected: str) -> None:
     assert clip(text, most) == expected
+
+
+def test_prose_is_asked_about_as_prose(tmp_path: Path) -> None:
+    texts = [f"Rain falls because water vapour cools. Cloud number {n} is an example of this. " * 8 for n in range(6)]
+    rows = [Document(content_id(text), text, "web", "{}") for text in texts]
+    (tmp_path / "corpus").mkdir()
+    write_rows(tmp_path / "corpus" / "documents.parquet", Document, rows)
+    asked = AnnotateConfig(teacher="builtin", about="prose", sample=6, max_characters=None, failure_limit=0.0)
+    (tmp_path / "out").mkdir()
+    place = Workspace(tmp_path / "out", MachineConfig(), Silent(), tmp_path, "test")
+    annotate_documents(AnnotateStep(annotate=asked, seed=3), {"corpus": tmp_path / "corpus"}, place)
+    ratings = list(read_rows(tmp_path / "out" / "ratings.parquet", Rating))
+    assert [Rated(rating.score, rating.rationale) for rating in ratings] == [rate_prose(text) for text in texts]
+    assert ratings[0].request == request_id(RateRequest(texts[0], "web", "prose"))

@@ -103,3 +103,17 @@ def test_a_batch_is_its_texts_one_by_one() -> None:
     texts = [SAMPLE, "", "x = 1\n"]
     assert np.array_equal(features_of(texts), np.stack([text_features(text) for text in texts]))
     assert features_of([]).shape == (0, len(FEATURE_NAMES))
+
+
+def test_prose_has_its_features_too() -> None:
+    """Shape tells an essay from a list of links, whatever the code features make of apostrophes and headings."""
+    essay = "# On rain\n\nIt doesn't rain from every cloud. Why not? A drop falls when it's heavy enough.\n" * 40
+    links = "- [Rain](https://rain.example/1)\n- [Cloud](https://cloud.example/2)\n" * 40
+    first, second = by_name(essay), by_name(links)
+    assert second["operator_["] > first["operator_["] == 0
+    assert second["digit_share"] > first["digit_share"] == 0
+    assert first["blank_line_share"] > second["blank_line_share"]
+    started = time.perf_counter()
+    values = text_features((essay + links) * 40)
+    assert np.isfinite(values).all()
+    assert time.perf_counter() - started < 5

@@ -64,7 +64,7 @@ def scored(library: list[str], classifier: Path, tmp_path_factory: pytest.TempPa
 
 
 def run(scored: Path, classifier: Path, out: Path, share: float, seed: int = 1) -> Result:
-    config = FilterStep(filter=FilterConfig(keep_share=share), seed=seed)
+    config = FilterStep(filter=FilterConfig(keep_share=share), about="code", seed=seed)
     return filter_documents(config, {"scored": scored, "classifier": classifier}, work(out))
 
 
@@ -97,7 +97,7 @@ def test_equal_scores_are_cut_by_id(tmp_path: Path) -> None:
 def test_the_canaries_are_told_with_their_scores(tmp_path: Path, scored: Path, classifier: Path) -> None:
     facts = run(scored, classifier, tmp_path, share=0.2).facts
     assert [(row["name"], row["must"]) for row in facts["canary_scores"]] == [
-        (name, "keep" if wanted else "drop") for name, (_, wanted) in canaries().items()
+        (name, "keep" if wanted else "drop") for name, (_, wanted) in canaries("code").items()
     ]
     for row in facts["canary_scores"]:
         assert (row["score"] >= facts["cut"]) == (row["must"] == "keep")
@@ -117,7 +117,7 @@ def test_a_classifier_that_knows_nothing_is_stopped(tmp_path: Path, library: lis
 
 
 def test_the_builtin_rater_agrees_with_the_canaries() -> None:
-    for text, wanted in canaries().values():
+    for text, wanted in canaries("code").values():
         assert (rate_document(text).score >= 4) == wanted
         assert (rate_document(text).score <= 1) == (not wanted)
 

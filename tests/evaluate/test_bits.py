@@ -39,7 +39,9 @@ def tokenizer() -> Tokenizer:
 
 
 def small_phi(vocab_size: int, context: int) -> Phi:
-    model = Phi(ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5), vocab_size, context)
+    model = Phi(
+        ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5, padded_vocab_size=None), vocab_size, context
+    )
     model.initialize(seed=5)
     return model.eval()
 

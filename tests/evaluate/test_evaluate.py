@@ -31,9 +31,13 @@ def inputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         [TEXT] * 5, trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, special_tokens=special)
     )
     tokenizer.save(str(model / "tokenizer.json"))
-    phi = Phi(ModelConfig(layers=1, hidden=16, heads=2, rotary_share=0.5), tokenizer.get_vocab_size(), 1024)
+    phi = Phi(
+        ModelConfig(layers=1, hidden=16, heads=2, rotary_share=0.5, padded_vocab_size=None),
+        tokenizer.get_vocab_size(),
+        1024,
+    )
     phi.initialize(seed=1)
-    phi.save(model)
+    phi.save(model, 0)
     texts = [TEXT + f"x = {i}\n" for i in range(20)]
     write_rows(corpus / "held_out.parquet", Document, [Document(content_id(t), t, "s", "{}") for t in texts])
     return {"model": model, "corpus": corpus}

@@ -1,15 +1,19 @@
 """Generation: against a loop without cache, alone and in company, streamed and whole."""
 
+import itertools
+
 import pytest
 import torch
 
 from hornbook.errors import UserError
-from hornbook.model.generate import Sampling, generate, stream
+from hornbook.model.decode import SPAN_ROWS, Decoding, Weights
+from hornbook.model.generate import Sampling, TextGenerator
 from hornbook.model.transformer import Phi
 from hornbook.model.vocabulary import token_bytes
 from hornbook.recipe import ModelConfig
 from hornbook.tokens.tokenizer import train_bpe
 
+SHAPE = ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5, padded_vocab_size=None)
 PROMPTS = ["def f(x):", "a", "", "class Näme:\n    pass\n\n\ndef g(self, y):\n    return y", "import os"]
 
 
@@ -20,7 +24,11 @@ def tokenizer():
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    model = Phi(ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5), tokenizer.get_vocab_size(), 64)
+    model = Phi(
+        ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5, padded_vocab_size=None),
+        tokenizer.get_vocab_size(),
+        64,
+    )
     model.initialize(7)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -39,41 +47,43 @@ def greedy_without_cache(model, tokenizer, prompt, count):
 
 
 def test_greedy_equals_a_loop_without_cache(model, tokenizer):
-    done = generate(model, tokenizer, PROMPTS, [], Sampling(30))
+    done = TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(30))
     assert [one.text for one in done] == [greedy_without_cache(model, tokenizer, prompt, 30) for prompt in PROMPTS]
 
 
 @pytest.mark.parametrize("sampling", [Sampling(20), Sampling(20, 0.9, 0.8, seed=4)])
 def test_company_changes_nothing(model, tokenizer, sampling):
-    together = generate(model, tokenizer, PROMPTS, [], sampling)
-    assert generate(model, tokenizer, PROMPTS[:2], [], sampling) == together[:2]
-    assert generate(model, tokenizer, PROMPTS[:1], [], sampling) == together[:1]
+    together = TextGenerator(model, tokenizer).generate(PROMPTS, [], sampling)
+    assert TextGenerator(model, tokenizer).generate(PROMPTS[:2], [], sampling) == together[:2]
+    assert TextGenerator(model, tokenizer).generate(PROMPTS[:1], [], sampling) == together[:1]
 
 
 def test_sampling_is_its_seed(model, tokenizer):
-    texts = {seed: generate(model, tokenizer, PROMPTS, [], Sampling(20, 1.0, 1.0, seed)) for seed in (1, 2)}
-    assert generate(model, tokenizer, PROMPTS, [], Sampling(20, 1.0, 1.0, 1)) == texts[1]
+    texts = {
+        seed: TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20, 1.0, 1.0, seed)) for seed in (1, 2)
+    }
+    assert TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20, 1.0, 1.0, 1)) == texts[1]
     assert texts[1] != texts[2]
 
 
 def test_a_tiny_nucleus_is_greedy(model, tokenizer):
-    sampled = generate(model, tokenizer, PROMPTS, [], Sampling(20, 1.0, 1e-9, 5))
-    assert sampled == generate(model, tokenizer, PROMPTS, [], Sampling(20))
+    sampled = TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20, 1.0, 1e-9, 5))
+    assert sampled == TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20))
 
 
 def test_draws_follow_the_probabilities(model, tokenizer):
     logits = model(torch.tensor([[0, *tokenizer.encode("a").ids]]))[0, -1]
     best = logits.softmax(0).max().item()
-    first = generate(model, tokenizer, ["a"], [], Sampling(1))[0].text
-    drawn = generate(model, tokenizer, ["a"] * 400, [], Sampling(1, 1.0, 1.0, 11))
+    first = TextGenerator(model, tokenizer).generate(["a"], [], Sampling(1))[0].text
+    drawn = TextGenerator(model, tokenizer).generate(["a"] * 400, [], Sampling(1, 1.0, 1.0, 11))
     share = sum(one.text == first for one in drawn) / 400
     assert abs(share - best) < 4 * (best * (1 - best) / 400) ** 0.5 + 1e-9
 
 
 def test_a_stop_string_ends_a_row_and_only_that_row(model, tokenizer):
-    free = generate(model, tokenizer, PROMPTS, [], Sampling(30))
+    free = TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(30))
     stop = free[0].text[5:8]
-    done = generate(model, tokenizer, PROMPTS, [stop], Sampling(30))
+    done = TextGenerator(model, tokenizer).generate(PROMPTS, [stop], Sampling(30))
     assert done[0].finish == "stop string"
     for one, whole in zip(done, free, strict=True):
         assert whole.text.startswith(one.text)
@@ -88,9 +98,9 @@ def test_end_of_text_ends_a_row(model, tokenizer):
     bias = model.lm_head.bias.clone()
     with torch.no_grad():
         model.lm_head.bias[0] = 1e4
-    done = generate(model, tokenizer, PROMPTS, [], Sampling(5))
+    done = TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(5))
     assert {(one.text, one.tokens, one.finish) for one in done} == {("", 1, "end of text")}
-    assert list(stream(model, tokenizer, "a", Sampling(5))) == []
+    assert list(TextGenerator(model, tokenizer).stream("a", Sampling(5))) == []
     with torch.no_grad():
         model.lm_head.bias.copy_(bias)
 
@@ -98,40 +108,65 @@ def test_end_of_text_ends_a_row(model, tokenizer):
 def test_a_long_prompt_is_cut_at_its_left(model, tokenizer):
     long = "x = 1\n" * 60 + "def f(x):"
     count = 1 + len(tokenizer.encode(long).ids)
-    (done,) = generate(model, tokenizer, [long], [], Sampling(20))
+    (done,) = TextGenerator(model, tokenizer).generate([long], [], Sampling(20))
     assert done.prompt_tokens_cut == count - (64 - 20)
     assert done.text == greedy_without_cache(model, tokenizer, long, 20)
 
 
 def test_no_room_for_a_prompt_is_said(model, tokenizer):
     with pytest.raises(UserError, match="max_new_tokens is 64"):
-        generate(model, tokenizer, ["a"], [], Sampling(64))
+        TextGenerator(model, tokenizer).generate(["a"], [], Sampling(64))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_the_stream_joined_is_the_completion(model, tokenizer, seed):
     sampling = Sampling(40, 1.5, 1.0, seed)  # hot enough to break characters apart
-    (whole,) = generate(model, tokenizer, ["a"], [], sampling)
-    assert "".join(stream(model, tokenizer, "a", sampling)) == whole.text
+    (whole,) = TextGenerator(model, tokenizer).generate(["a"], [], sampling)
+    assert "".join(TextGenerator(model, tokenizer).stream("a", sampling)) == whole.text
 
 
-def test_a_character_of_several_tokens_is_streamed_whole(model, tokenizer):
-    """Force the bytes of a snowman, one token each: nothing is shown until the last."""
+def test_a_character_of_several_tokens_is_streamed_whole(tokenizer):
+    """A model that knows one chain: after "a" the bytes of a snowman, one token each, and the end."""
     pieces = token_bytes(tokenizer)
-    ids = [pieces.index(bytes([byte])) for byte in "☃".encode()]
-    forced = iter([*ids, 0])
+    chain = [pieces.index(b"a"), *(pieces.index(bytes([byte])) for byte in "☃".encode()), 0]
+    model = Phi(SHAPE, tokenizer.get_vocab_size(), 64)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.model.final_layernorm.weight.fill_(1.0)
+        for place, (token, following) in enumerate(itertools.pairwise(chain)):
+            model.model.embed_tokens.weight[token, place] = 1.0
+            model.lm_head.weight[following, place] = 1.0
+    assert list(TextGenerator(model, tokenizer).stream("a", Sampling(10))) == ["☃"]
 
-    class Forced(Phi):
-        def extend(self, tokens, cache):
-            logits = super().extend(tokens, cache)
-            logits[:, next(forced)] = 1e6
-            return logits
 
-    model.__class__ = Forced
-    try:
-        assert list(stream(model, tokenizer, "a", Sampling(10))) == ["☃"]
-    finally:
-        model.__class__ = Phi
+def test_padded_rows_are_never_written(model, tokenizer):
+    entries = tokenizer.get_vocab_size()
+    padded = Phi(SHAPE.model_copy(update={"padded_vocab_size": entries + 100}), entries, 64)
+    state = padded.state_dict()
+    for name, tensor in model.state_dict().items():
+        state[name][: len(tensor)] = tensor
+    padded.load_state_dict(state)
+    with torch.no_grad():
+        padded.lm_head.bias[entries:] = 1e4
+    for sampling in (Sampling(20), Sampling(20, 0.9, 0.8, seed=4)):
+        expected = TextGenerator(model, tokenizer).generate(PROMPTS, [], sampling)
+        assert TextGenerator(padded, tokenizer).generate(PROMPTS, [], sampling) == expected
+
+
+def test_many_rows_in_several_spans_are_what_each_is_alone(model, tokenizer):
+    prompts = [f"x = {number}\n" * (number % 5) + "def f" for number in range(3 * SPAN_ROWS + 5)]
+    writer = TextGenerator(model, tokenizer)
+    done = writer.generate(prompts, ["\n", "1"], Sampling(12))  # stops, so that rows leave the batch
+    assert len({one.tokens for one in done}) > 1
+    assert done == [writer.generate([prompt], ["\n", "1"], Sampling(12))[0] for prompt in prompts]
+
+
+def test_half_precision_stays_close(model, tokenizer):
+    tokens = [[0, *tokenizer.encode(prompt).ids] for prompt in sorted(PROMPTS, key=len, reverse=True)]
+    whole, half = (Decoding(Weights(model, dtype), tokens, 4).read() for dtype in (torch.float32, torch.bfloat16))
+    assert half.dtype == torch.bfloat16
+    assert (whole - half.float()).abs().max() < 0.1 * whole.std() * 3
 
 
 def test_token_bytes_join_to_the_text(tokenizer):

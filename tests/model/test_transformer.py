@@ -7,11 +7,13 @@ import pytest
 import torch
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import Phi, explicit_attention, gelu_tanh, load_model, parameter_count, rotate
+from hornbook.model.decode import Decoding, Weights
+from hornbook.model.shape import parameter_count
+from hornbook.model.transformer import Phi, explicit_attention, gelu_tanh, load_model, rotate
 from hornbook.model.transformer import rotary_tables as tables
 from hornbook.recipe import ModelConfig
 
-SMALL = ModelConfig(layers=2, hidden=32, heads=4, rotary_share=0.5)
+SMALL = ModelConfig(layers=2, hidden=32, heads=4, rotary_share=0.5, padded_vocab_size=None)
 
 
 def small_model(context=24, seed=3):
@@ -30,7 +32,7 @@ def small_model(context=24, seed=3):
     ("layers", "hidden", "heads", "count"), [(24, 2048, 32, 1_418_270_720), (20, 1024, 16, 356_794_368)]
 )
 def test_parameter_counts_of_the_paper(layers, hidden, heads, count):
-    config = ModelConfig(layers=layers, hidden=hidden, heads=heads, rotary_share=0.5)
+    config = ModelConfig(layers=layers, hidden=hidden, heads=heads, rotary_share=0.5, padded_vocab_size=None)
     assert parameter_count(config, 51_200) == count
 
 
@@ -44,7 +46,7 @@ def test_initialisation_is_the_seed_and_nothing_else():
     one.initialize(1), two.initialize(1), other.initialize(2)
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert not torch.equal(one.lm_head.weight, other.lm_head.weight)
-    wide = Phi(ModelConfig(layers=1, hidden=256, heads=4, rotary_share=0.5), 500, 16)
+    wide = Phi(ModelConfig(layers=1, hidden=256, heads=4, rotary_share=0.5, padded_vocab_size=None), 500, 16)
     wide.initialize(0)
     assert wide.lm_head.weight.std().item() == pytest.approx(0.02, rel=0.02)
     assert not wide.lm_head.bias.any()
@@ -114,7 +116,7 @@ def test_a_token_changes_nothing_before_it():
 def test_explicit_attention_and_its_gradient_are_pytorchs():
     generator = torch.Generator().manual_seed(0)
     query, key, value = (torch.randn(2, 3, 17, 8, generator=generator, requires_grad=True) for _ in range(3))
-    ours = explicit_attention(query, key, value, 0.0)
+    ours = explicit_attention(query, key, value, None, 0.0)
     theirs = torch.nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
     torch.testing.assert_close(ours, theirs)
     weight = torch.randn(ours.shape, generator=generator)
@@ -146,22 +148,35 @@ def test_reading_through_the_cache_equals_reading_at_once():
     model = small_model()
     tokens = torch.randint(0, 50, (3, 18), generator=torch.Generator().manual_seed(2))
     lengths = torch.tensor([9, 4, 1])  # of the prompts; the rest is read token by token
-    padded = torch.zeros(3, 9, dtype=torch.long)
-    for row, length in enumerate(lengths.tolist()):
-        padded[row, 9 - length :] = tokens[row, :length]
-    cache = model.new_cache(lengths, 9, 18)
-    logits = [model.extend(padded, cache)]
-    for step in range(6):
-        logits.append(model.extend(tokens[torch.arange(3), lengths + step][:, None], cache))
-    whole = model(tokens)
+    prompts = [row[:length].tolist() for row, length in zip(tokens, lengths.tolist(), strict=True)]
+    decoding = Decoding(Weights(model, torch.float32), prompts, 7)
+    with torch.inference_mode():
+        logits = [decoding.read()]
+        for step in range(6):
+            logits.append(decoding.step(tokens[torch.arange(3), lengths + step]))
+        whole = model(tokens)
     for row, length in enumerate(lengths.tolist()):
         for step, step_logits in enumerate(logits):
             torch.testing.assert_close(step_logits[row], whole[row, length - 1 + step], rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize(("preset", "count"), [("phi-1", 1_418_270_720), ("phi-1-small", 356_794_368)])
+def test_the_papers_models_hold_as_many_parameters(preset, count):
+    config = ModelConfig.model_validate({"preset": preset})
+    with torch.device("meta"):
+        model = Phi(config, 50_295, 2048)
+    assert len(model.lm_head.weight) == len(model.model.embed_tokens.weight) == 51_200
+    assert sum(parameter.numel() for parameter in model.parameters()) == count == parameter_count(config, 50_295)
+
+
+def test_too_few_rows_are_said():
+    with pytest.raises(UserError, match="padded_vocab_size: 40 rows are fewer"):
+        Phi(SMALL.model_copy(update={"padded_vocab_size": 40}), 50, 16)
+
+
 def test_saved_and_loaded_is_the_same_model(tmp_path):
     model, tokens = small_model(), torch.arange(20)[None]
-    model.save(tmp_path)
+    model.save(tmp_path, 0)
     loaded = load_model(tmp_path)
     assert loaded.context == model.context
     assert torch.equal(loaded(tokens), model(tokens))
@@ -171,7 +186,8 @@ def test_saved_and_loaded_is_the_same_model(tmp_path):
     ("damage", "message"),
     [
         (lambda d: (d / "config.json").unlink(), "config.json: not a phi's configuration"),
-        (lambda d: (d / "config.json").write_text("{}"), "config.json: not a phi's configuration"),
+        (lambda d: (d / "config.json").write_text("{}"), "config.json: model_type is null"),
+        (lambda d: (d / "config.json").write_text('{"model_type": "phi"}'), "config.json: not a phi's configuration"),
         (lambda d: (d / "model.safetensors").write_bytes(b"junk"), "model.safetensors: not the weights"),
         (lambda d: (d / "model.safetensors").unlink(), "model.safetensors: not the weights"),
         (
@@ -181,7 +197,7 @@ def test_saved_and_loaded_is_the_same_model(tmp_path):
     ],
 )
 def test_a_damaged_model_is_one_line(tmp_path, damage, message):
-    small_model().save(tmp_path)
+    small_model().save(tmp_path, 0)
     damage(tmp_path)
     with pytest.raises(UserError) as caught:
         load_model(tmp_path)
@@ -192,7 +208,7 @@ def test_a_damaged_model_is_one_line(tmp_path, damage, message):
 def test_transformers_reads_the_directory_and_gives_the_same_logits(tmp_path):
     transformers = pytest.importorskip("transformers")
     model = small_model()
-    model.save(tmp_path)
+    model.save(tmp_path, 0)
     theirs = transformers.AutoModelForCausalLM.from_pretrained(tmp_path).eval()
     assert type(theirs).__name__ == "PhiForCausalLM"
     tokens = torch.randint(0, 50, (2, 24), generator=torch.Generator().manual_seed(5))
@@ -200,7 +216,7 @@ def test_transformers_reads_the_directory_and_gives_the_same_logits(tmp_path):
 
 
 def test_the_configuration_is_plain_json(tmp_path):
-    small_model().save(tmp_path)
+    small_model().save(tmp_path, 0)
     fields = json.loads((tmp_path / "config.json").read_text())
     assert fields["partial_rotary_factor"] == 0.5
     assert fields["architectures"] == ["PhiForCausalLM"]

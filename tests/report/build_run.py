@@ -97,7 +97,7 @@ class Builder:
         }
         write_manifest(path, manifest)
 
-    def describe(self, directory: Path, recipe=RECIPE, unfinished: tuple[str, ...] = ()) -> Path:
+    def describe(self, directory: Path, recipe=RECIPE, unfinished: tuple[str, ...] = (), models=MODELS) -> Path:
         """Write `run.json`."""
         steps = {**self.steps, **{name: f"{name}-000000000000" for name in unfinished}}
         record = {
@@ -105,7 +105,7 @@ class Builder:
             "arm": None,
             "recipe": recipe,
             "steps": [{"name": name, "directory": folder} for name, folder in steps.items()],
-            "models": MODELS,
+            "models": models,
         }
         directory.mkdir(parents=True)
         path = directory / "run.json"
@@ -263,3 +263,32 @@ def score(task, what):
             "high": min(1.0, solved / n + 0.07), "failed": 0,
         }  # fmt: skip
     return {"metric": "bits_per_byte", "value": what, "n": 300, "low": what - 0.04, "high": what + 0.04, "failed": 1}
+
+
+def build_raw_run(work: Path) -> Path:
+    """A finished run that knows raw code alone: no filter, nothing synthetic, and no drill."""
+    builder = Builder(work)
+    builder.directory("corpus")
+    builder.finish("corpus", None, (6_000, 6_000, {}, 0), {"documents": 5_880, "held_out": 120})
+    builder.directory("decontaminate.raw")
+    facts = {"canaries": {"planted": 9, "caught": 9}}
+    builder.finish("decontaminate.raw", {"documents": "corpus"}, (5_880, 5_880, {}, 0), facts)
+    builder.directory("pack.raw")
+    builder.finish("pack.raw", {"documents": "decontaminate.raw"}, (5_880, 5_880, {}, 0), {"tokens": 700_000})
+    path = builder.directory("train.A")
+    rows = [{"step": n, "tokens": n * 9216, "loss": 5.0 - n / 9, "learning_rate": 1e-3} for n in range(1, 31)]
+    (path / "losses.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    facts = {
+        "parameters": 4_120_576,
+        "epochs": {"raw": 1.2345},
+        "held_out_loss": {"raw": 2.7183},
+        "selected_step": 20,
+    }
+    builder.finish("train.A", {"raw": "pack.raw"}, None, facts)
+    path = builder.directory("eval.A")
+    scores = {"bits_held_out": score("bits_held_out", 2.104)}
+    (path / "scores.json").write_text(json.dumps(scores), encoding="utf-8")
+    builder.finish("eval.A", {"model": "train.A"})
+    without = ("textbooks", "general_textbooks", "exercises", "web", "topics")
+    recipe = {**RECIPE, **dict.fromkeys(without), "evaluate": {"tasks": ["bits_held_out"]}}
+    return builder.describe(work / "runs" / "mini", recipe, models={"A": "raw code"})

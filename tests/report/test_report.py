@@ -5,15 +5,15 @@ import re
 from itertools import pairwise
 
 import pytest
-from build_run import MODELS, NO_HUMANEVAL, SCORES, build_unfinished_run
+from build_run import MODELS, NO_HUMANEVAL, SCORES, build_raw_run, build_unfinished_run
 from build_synthesis import DIVERSITY, LEDGERS
 from hostile import HOSTILE
-from read_page import Page
+from read_page import Page, page_of
 
 from hornbook.errors import UserError
 from hornbook.report.collect import collect, read_run, read_scores
 from hornbook.report.flow import lanes
-from hornbook.report.paper import FIGURE_2_1
+from hornbook.report.paper import FIGURE_2_1, paper_groups
 from hornbook.report.render import write_report
 
 ALLOWED = {
@@ -137,10 +137,12 @@ def test_flow_follows_each_training_set_to_its_models(run):
     ]
     assert [[box.kind for box in lane.boxes] for lane in found[1:]] == [
         ["corpus", "score", "filter", "dedup", "decontaminate", "pack"],
-        ["topics", "textbooks", "examples", "dedup", "decontaminate", "pack"],
+        ["topics", "corpus", "textbooks", "examples", "dedup", "decontaminate", "pack"],
         ["exercises", "independent_tests", "verify", "dedup", "decontaminate", "pack"],
     ]
-    assert [[box.aside for box in lane.boxes if box.aside] for lane in found] == [[], [], ["topics"], ["sets of tests"]]
+    assert [[box.aside for box in lane.boxes if box.aside] for lane in found] == [
+        [], [], ["topics", "texts to draw extracts from"], ["sets of tests"],
+    ]  # fmt: skip
     for lane in found:
         rows = [box for box in lane.boxes if not box.aside]
         for before, after in pairwise(rows):
@@ -181,6 +183,27 @@ def test_an_unfinished_run_says_what_is_left_out(tmp_path):
     ):  # fmt: skip
         assert f"{left_out}: left out" in text
     assert "score below the cut" in text
+
+
+def test_a_run_without_filter_and_synthetic_data_says_so_and_waits_for_nothing(tmp_path):
+    work = tmp_path / "work"
+    page = page_of((work, build_raw_run(work)), tmp_path)
+    text = " ".join(page.text.split())
+    assert "left out, because" not in text
+    assert "No model of this run is trained on a filtered corpus." in text
+    assert "This run has no synthetic data." in text
+    assert "drill" not in text[: text.index("Recipe as resolved")]
+    row = ["A", "4,120,576", "Raw code", "100.0%", "1.23", "2.718", "the best, after step 20"]
+    start = page.cells.index(row[0])
+    assert page.cells[start : start + len(row)] == row
+
+
+def test_bars_of_the_paper_are_those_of_models_of_its_names():
+    first, second = paper_groups(["B", "C"])
+    assert [(bar.name, bar.series, bar.height) for bar in first.bars] == [("B", 0, 20.12), ("C", 1, 45.0)]
+    assert [bar.height for bar in second.bars] == [29.0, 50.6]
+    assert [bar.height for bar in paper_groups(["B", "C", "A"])[1].bars] == [29.0, 50.6, 17.0]
+    assert paper_groups(["A"]) == paper_groups(["B", "C", "student"]) == ()
 
 
 def test_a_run_of_which_nothing_finished_has_a_report(run, tmp_path):

@@ -209,7 +209,8 @@ def test_sections_whose_code_did_not_run_are_counted_and_shown(request, kind):
 
 def test_broken_sections_are_drawn_from_both_outcomes(run, builtin_run):
     for made, detail in ((run, f"NameError: {HOSTILE[0]}"), (builtin_run, "")):
-        found = collect(*made).broken
+        (textbooks,) = collect(*made).textbooks
+        found = textbooks.broken
         assert {sample.outcome for sample in found} == {"failed", "timeout"}
         assert {sample.detail for sample in found} == {detail}
         assert all(sample.text.startswith("# ") for sample in found)

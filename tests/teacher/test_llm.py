@@ -301,7 +301,7 @@ from hornbook import on_files
 from hornbook.recipe import AnnotateConfig
 from hornbook.step_config import AnnotateStep
 from hornbook.run.progress import Terminal
-asked = AnnotateConfig(teacher=MODEL, sample=1000, max_characters=None, failure_limit=1.0)
+asked = AnnotateConfig(teacher=MODEL, about="code", sample=1000, max_characters=None, failure_limit=1.0)
 stage = on_files.Stage(on_files.rate_and_place, AnnotateStep(annotate=asked, seed=1), "placed", 1.0)
 work, progress = Path("$work"), Terminal()
 machine = workspace(work, "$url", attempts=2, concurrency=16, prices=PRICES).machine

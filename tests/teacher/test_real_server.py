@@ -28,9 +28,14 @@ def test_a_chat_completion_with_usage(tmp_path):
 
 def test_a_model_of_ours_is_served_as_it_is_saved_and_says_the_same(tmp_path):
     tokenizer = tiny_tokenizer()
-    model = Phi(ModelConfig(layers=2, hidden=64, heads=4, rotary_share=0.5), tokenizer.get_vocab_size(), 64, 0.0)
+    model = Phi(
+        ModelConfig(layers=2, hidden=64, heads=4, rotary_share=0.5, padded_vocab_size=None),
+        tokenizer.get_vocab_size(),
+        64,
+        0.0,
+    )
     model.initialize(0)
-    model.eval().save(tmp_path)
+    model.eval().save(tmp_path, 0)
     tokenizer.save(str(tmp_path / "tokenizer.json"))
     add_chat_template(tmp_path)
     prompt = tokenizer.encode("def add(a, b):\n").ids

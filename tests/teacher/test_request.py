@@ -36,6 +36,7 @@ from hornbook.teacher.request import (
 START = 'def add_up(n: int) -> int:\n    """Add $1 to {n}."""\n'
 REQUESTS = {
     "rate": RateRequest("print('$money ${braces} {x}')", "some $package"),
+    "rate_prose": RateRequest("Costs $1 {x}", "some $page", "prose"),
     "textbook_code": TextbookRequest("$lists of {integers}", "a retired engineer", "two examples", 7, ("cat", "sky")),
     "textbook_general": TextbookRequest("Optics", "a pilot", "plain", 7, ("cat",), "general", "Science > Physics"),
     "textbook_extract": TextbookRequest("Optics", "a pilot", "plain", 7, (), "general", "Science", "Light $is {a}"),
@@ -45,7 +46,14 @@ REQUESTS = {
     "grade": GradeRequest("def f(): $a", "    return {b}\n", 1),
 }  # fmt: skip
 NOT_SENT = {"seed", "number", "about"}  # what only tells requests apart
-REPLIES = {"rate": "rating", "exercise": "exercise", "tests": "tests", "topics": "topics", "grade": "grade"}
+REPLIES = {
+    "rate": "rating",
+    "rate_prose": "rating",
+    "exercise": "exercise",
+    "tests": "tests",
+    "topics": "topics",
+    "grade": "grade",
+}
 
 
 def names_of(request):
@@ -92,7 +100,8 @@ def changed(request, field):
     """The same request with another value in a field."""
     value = getattr(request, field)
     others = {str: f"{value}x", int: 99, tuple: (*texts_of(value), "another"), type(None): "other"}
-    return replace(request, **{field: "code" if value == "general" else others[type(value)]})
+    genres = {"general": "code", "prose": "code"}
+    return replace(request, **{field: genres[value] if value in genres else others[type(value)]})
 
 
 @pytest.mark.parametrize("name", REQUESTS)
@@ -126,7 +135,9 @@ def test_a_healthy_reply_is_read_and_one_to_another_request_is_not(name):
         request = TestsRequest(written["name"], written["prompt"], 1)
     reply = healthy_content({"mode": REPLIES.get(name, "section")}, request.render())
     assert request.parse(reply)
-    field = {"rate": "document", "grade": "answer", "tests": "name", "exercise": "name"}.get(name, "topic")
+    field = {"rate": "document", "rate_prose": "document", "grade": "answer", "tests": "name", "exercise": "name"}.get(
+        name, "topic"
+    )
     other = replace(request, path=("Science", "Chemistry")) if name == "topics" else changed(request, field)
     with pytest.raises(TeacherError, match=r"^another reply: ") as error:
         other.parse(reply)
@@ -175,7 +186,7 @@ def test_no_topic_is_no_reply():
 
 
 def test_samples_are_numbered_where_several_are_asked_for():
-    assert [REQUESTS[name].sample for name in REQUESTS] == [0, 0, 0, 0, 0, 2, 0, 1]
+    assert [REQUESTS[name].sample for name in REQUESTS] == [0, 0, 0, 0, 0, 0, 2, 0, 1]
 
 
 # ---- the teachers by name ----

@@ -117,7 +117,7 @@ def test_damage_and_emptiness_are_said(tmp_path, tokenizer_directory):
 
 def numbered(sequences, length=4):
     """A set whose tokens are their own positions."""
-    return Packed(np.arange(sequences * length + 1, dtype=np.uint32), length, 10**6, "x")
+    return Packed(np.arange(sequences * length + 1, dtype=np.uint32), length, 10**6, "x", 0)
 
 
 def test_an_epoch_shows_every_sequence_once():
@@ -165,7 +165,7 @@ def test_a_batch_does_not_depend_on_those_before_it():
 
 def test_a_set_too_small_is_said():
     with pytest.raises(UserError, match="`raw` holds 4 tokens"):
-        Mixture({"raw": Packed(np.zeros(4, np.uint16), 4, 10, "x")}, {"raw": 1.0}, 2, seed=0)
+        Mixture({"raw": Packed(np.zeros(4, np.uint16), 4, 10, "x", 0)}, {"raw": 1.0}, 2, seed=0)
 
 
 def test_the_index_is_json(tmp_path, tokenizer_directory):

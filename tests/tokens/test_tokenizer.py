@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from hornbook.errors import UserError
 from hornbook.model.vocabulary import load_tokenizer
-from hornbook.recipe import MachineConfig, TokenizerConfig
+from hornbook.recipe import MachineConfig, TrainedTokenizer
 from hornbook.records import Document, Exercise, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
@@ -76,7 +76,9 @@ def step(tmp_path, seed=1, sample_bytes=10_000):
         write_rows(exercises / "exercises.parquet", Exercise, [row] * 50)
     out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
     out.mkdir()
-    config = TokenizerStep(tokenizer=TokenizerConfig(vocab_size=512, sample_bytes=sample_bytes), seed=seed)
+    config = TokenizerStep(
+        tokenizer=TrainedTokenizer(kind="trained", vocab_size=512, sample_bytes=sample_bytes), seed=seed
+    )
     inputs = {"filtered": filtered, "exercises": exercises}
     result = train_tokenizer(config, inputs, Workspace(out, MachineConfig(), Silent(), out, "test"))
     return out, result
@@ -117,7 +119,7 @@ def test_bad_files_are_one_line(tmp_path):
 
 def test_no_text_is_said(tmp_path):
     write_rows(tmp_path / "empty" / "documents.parquet", Document, [])
-    config = TokenizerStep(tokenizer=TokenizerConfig(vocab_size=512, sample_bytes=100), seed=1)
+    config = TokenizerStep(tokenizer=TrainedTokenizer(kind="trained", vocab_size=512, sample_bytes=100), seed=1)
     with pytest.raises(UserError, match="hold no text"):
         train_tokenizer(
             config, {"raw": tmp_path / "empty"}, Workspace(tmp_path, MachineConfig(), Silent(), tmp_path, "test")

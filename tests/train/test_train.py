@@ -10,77 +10,19 @@ import sys
 import numpy as np
 import pytest
 import torch
+from training import JIT_WARNING, LENGTH, MODEL, contents, lines, train, train_config
 
 from hornbook.errors import UserError
 from hornbook.model.transformer import Phi, load_model
-from hornbook.recipe import MachineConfig, ModelConfig, TrainConfig
-from hornbook.run.progress import Silent
-from hornbook.run.step import Workspace
+from hornbook.recipe import MachineConfig
 from hornbook.step_config import TrainStep
-from hornbook.tokens.tokenizer import file_sha256, train_bpe
-from hornbook.train.checkpoint import POINTER, Position, load_checkpoint, save_checkpoint
-from hornbook.train.device import compile_blocks
-from hornbook.train.loop import train_model
+from hornbook.tokens.tokenizer import train_bpe
+from hornbook.train.checkpoint import POINTER, Position, load_checkpoint, read_position, save_checkpoint
+from hornbook.train.device import compile_loss
 from hornbook.train.loss import head_loss
-from hornbook.train.optim import learning_rate, make_optimizer
-
-MODEL = ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5)
-LENGTH = 16
-JIT_WARNING = "ignore:.*script_method:DeprecationWarning"  # PyTorch's own, at the import of its compiler
-
-
-def train_config(**changes):
-    fields = {
-        "label": "test",
-        "start": "scratch",
-        "mixture": {"raw": 0.75, "exercises": 0.25},
-        "steps": 12,
-        "batch_sequences": 8,
-        "learning_rate": 1e-2,
-        "schedule": "linear",
-        "warmup_steps": 2,
-        "weight_decay": 0.1,
-        "betas": (0.9, 0.95),
-        "clip": 1.0,
-        "dropout": 0.1,
-        "checkpoint_every": 4,
-    }
-    return TrainConfig(**(fields | changes))
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    root = tmp_path_factory.mktemp("inputs")
-    (root / "tokenizer").mkdir()
-    train_bpe(iter(["def f(x):\n    return x\n"]), 257).save(str(root / "tokenizer" / "tokenizer.json"))
-    for name, period in (("raw", 7), ("exercises", 5)):
-        tokens = (np.arange(1601) % period + 40).astype("<u2")  # what comes next can be known
-        write_packed(root / name, tokens, root / "tokenizer")
-    return {name: root / name for name in ("raw", "exercises", "tokenizer")}
-
-
-def write_packed(directory, tokens, tokenizer):
-    directory.mkdir()
-    (directory / "tokens.bin").write_bytes(tokens.tobytes())
-    index = {
-        "dtype": "<u2",
-        "tokens": len(tokens),
-        "sequence_length": LENGTH,
-        "vocab_size": 257,
-        "tokenizer_sha256": file_sha256(tokenizer / "tokenizer.json"),
-    }
-    (directory / "index.json").write_text(json.dumps(index))
-
-
-def train(directory, inputs, machine=None, **changes):
-    directory.mkdir(exist_ok=True)
-    config = TrainStep(model=MODEL, train=train_config(**changes), sequence_length=LENGTH, seed=5)
-    machine = machine or MachineConfig(workers=1, compile="off", precision="float32")
-    return train_model(config, inputs, Workspace(directory, machine, Silent(), directory, "test"))
-
-
-def contents(directory):
-    return {path.name: path.read_bytes() for path in sorted(directory.iterdir())}
+from hornbook.train.optim import learning_rate, make_optimizer, start_moments
+from hornbook.train.parallel import World
+from hornbook.train.trainer import NextTokenLoss
 
 
 def test_schedules_warm_up_and_come_down():
@@ -121,11 +63,11 @@ def test_the_loss_and_its_gradients_are_pytorchs(rows):
 def test_it_learns_what_can_be_learned_and_writes_what_it_says(tmp_path, inputs):
     out = tmp_path / "out"
     result = train(out, inputs, steps=60, dropout=0.0)
-    lines = [json.loads(line) for line in (out / "losses.jsonl").read_text().splitlines()]
-    assert [line["step"] for line in lines] == list(range(60))
-    assert lines[-1]["tokens"] == 60 * 8 * LENGTH == result.facts["tokens"]
-    assert abs(lines[0]["loss"] - np.log(257)) < 0.2
-    assert lines[-1]["loss"] < 0.2
+    logged = lines(out)
+    assert [line["step"] for line in logged] == list(range(60))
+    assert logged[-1]["tokens"] == 60 * 8 * LENGTH == result.facts["tokens"]
+    assert abs(logged[0]["loss"] - np.log(257)) < 0.2
+    assert logged[-1]["loss"] < 0.2
     assert result.facts["epochs"] == {"raw": 3.6, "exercises": 1.2}
     assert sorted(contents(out)) == ["config.json", "losses.jsonl", "model.safetensors", "tokenizer.json"]
     logits = load_model(out)(torch.tensor([[40, 41, 42, 43, 44, 45]]))
@@ -172,12 +114,12 @@ from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
 from hornbook.train import loop
 
-log = loop._Trainer._log
-def log_and_die(self, losses, step, loss, rate):
-    log(self, losses, step, loss, rate)
+write = loop._Run._write
+def write_and_die(self, losses, step, line):
+    write(self, losses, step, line)
     if step == {death}:
         os.kill(os.getpid(), signal.SIGKILL)
-loop._Trainer._log = log_and_die
+loop._Run._write = write_and_die
 config = TrainStep.model_validate_json({config!r})
 inputs = {{name: Path(path) for name, path in {paths!r}.items()}}
 machine = MachineConfig(workers=1, compile="off", precision="float32")
@@ -194,7 +136,9 @@ def test_a_checkpoint_cut_short_while_written_is_not_taken(tmp_path, inputs):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
     train(whole, inputs)
     killed_at_step(broken, inputs, 6)
-    (broken / "checkpoint-00000008.safetensors").write_bytes(b"half")
+    for name in ("checkpoint-00000008", "checkpoint-00000008.writing"):
+        (broken / name).mkdir()
+        (broken / name / "shard-00001-model-00001-of-00001.safetensors").write_bytes(b"half")
     (broken / f"{POINTER}.writing").write_text("{")
     train(broken, inputs)
     assert contents(broken) == contents(whole)
@@ -202,7 +146,7 @@ def test_a_checkpoint_cut_short_while_written_is_not_taken(tmp_path, inputs):
 
 def test_a_damaged_checkpoint_is_said(tmp_path, inputs):
     killed_at_step(tmp_path / "out", inputs, 5)
-    path = tmp_path / "out" / "checkpoint-00000004.safetensors"
+    (path,) = (tmp_path / "out" / "checkpoint-00000004").glob("*.safetensors")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
@@ -214,7 +158,9 @@ def test_a_checkpoint_holds_model_and_moments_exactly(tmp_path):
     def fresh():
         model = Phi(MODEL, 50, LENGTH)
         model.initialize(1)
-        return model, make_optimizer(model, train_config())
+        optimizer = make_optimizer(model, train_config())
+        start_moments(optimizer)
+        return model, optimizer
 
     def step(model, optimizer, seed):
         tokens = torch.randint(0, 50, (2, LENGTH), generator=torch.Generator().manual_seed(seed))
@@ -225,10 +171,12 @@ def test_a_checkpoint_holds_model_and_moments_exactly(tmp_path):
     model, optimizer = fresh()
     for seed in range(3):
         step(model, optimizer, seed)
-    save_checkpoint(tmp_path, model, optimizer, Position(3, 77))
+    position = Position(3, 77, loss_scale=8.0, good_steps=2)
+    save_checkpoint(tmp_path, model, optimizer, position, World())
     step(model, optimizer, 9)
     other, other_optimizer = fresh()
-    assert load_checkpoint(tmp_path, other, other_optimizer) == Position(3, 77)
+    assert read_position(tmp_path, verify=True) == position
+    load_checkpoint(tmp_path, other, other_optimizer, position, World())
     step(other, other_optimizer, 9)
     for one, two in zip(model.parameters(), other.parameters(), strict=True):
         assert torch.equal(one, two)
@@ -237,18 +185,17 @@ def test_a_checkpoint_holds_model_and_moments_exactly(tmp_path):
 def test_going_on_from_a_model_starts_at_its_weights(tmp_path, inputs):
     train(tmp_path / "base", inputs, steps=60, dropout=0.0)
     result = train(tmp_path / "next", {**inputs, "start": tmp_path / "base"}, start="base", steps=2, dropout=0.0)
-    first = json.loads((tmp_path / "next" / "losses.jsonl").read_text().splitlines()[0])
-    assert first["loss"] < 0.3
+    assert lines(tmp_path / "next")[0]["loss"] < 0.3
     assert result.facts["tokens"] == 2 * 8 * LENGTH
 
 
 def test_misfits_are_said(tmp_path, inputs):
     train(tmp_path / "base", inputs, steps=1, warmup_steps=0)
     fields = json.loads((tmp_path / "base" / "config.json").read_text())
-    shutil.copytree(tmp_path / "base", tmp_path / "long")
-    (tmp_path / "long" / "config.json").write_text(json.dumps(fields | {"max_position_embeddings": 99}))
+    shutil.copytree(tmp_path / "base", tmp_path / "short")
+    (tmp_path / "short" / "config.json").write_text(json.dumps(fields | {"max_position_embeddings": LENGTH - 1}))
     with pytest.raises(UserError, match="another shape, vocabulary or context"):
-        train(tmp_path / "out", {**inputs, "start": tmp_path / "long"}, start="base")
+        train(tmp_path / "out", {**inputs, "start": tmp_path / "short"}, start="base")
     other = tmp_path / "other"
     other.mkdir()
     train_bpe(iter(["something else"]), 258).save(str(other / "tokenizer.json"))
@@ -263,7 +210,7 @@ def test_what_is_not_finite_stops_before_the_step(tmp_path, inputs, place, monke
     else:
         changes = {}
         original = head_loss
-        monkeypatch.setattr("hornbook.train.loop.head_loss", lambda *given: original(*given) * float("inf"))
+        monkeypatch.setattr("hornbook.train.trainer.head_loss", lambda *given: original(*given) * float("inf"))
     with pytest.raises(UserError, match=r"step \d+: the loss is .*lower `learning_rate`"):
         train(tmp_path / "out", inputs, **changes)
     logged = (tmp_path / "out" / "losses.jsonl").read_text()
@@ -273,18 +220,23 @@ def test_what_is_not_finite_stops_before_the_step(tmp_path, inputs, place, monke
 
 
 @pytest.mark.filterwarnings(JIT_WARNING)
-def test_a_compiled_block_gives_the_same_gradients():
-    tokens = torch.randint(0, 50, (2, LENGTH + 1), generator=torch.Generator().manual_seed(0))
+@pytest.mark.parametrize("separator", [None, 3])
+def test_a_compiled_loss_gives_the_same_gradients(separator):
+    sequences = torch.randint(0, 50, (2, LENGTH + 1), generator=torch.Generator().manual_seed(0))
     gradients = []
     for choice in ("off", "on"):
-        model = Phi(MODEL, 50, LENGTH)
-        model.initialize(1)
-        assert compile_blocks(model, choice, torch.float32, (2, LENGTH)) == choice
-        features = model.features(tokens[:, :-1], torch.float32).flatten(0, 1)
-        head_loss(features, model.lm_head, tokens[:, 1:].flatten()).backward()
-        gradients.append({name: parameter.grad for name, parameter in model.named_parameters()})
+        loss = fresh_loss(separator)
+        assert compile_loss(loss, choice, (2, LENGTH)) == choice
+        loss(sequences, 1.0).backward()
+        gradients.append({name: parameter.grad for name, parameter in loss.named_parameters()})
     for name, gradient in gradients[0].items():
         torch.testing.assert_close(gradient, gradients[1][name], rtol=1e-3, atol=1e-6)
+
+
+def fresh_loss(separator=None):
+    phi = Phi(MODEL, 50, LENGTH)
+    phi.initialize(1)
+    return NextTokenLoss(phi, torch.float32, separator)
 
 
 @pytest.mark.filterwarnings(JIT_WARNING)
@@ -292,9 +244,10 @@ def test_without_a_compiler_auto_goes_on_and_on_stops(monkeypatch):
     monkeypatch.setenv("CXX", os.devnull)
     monkeypatch.setattr("torch._inductor.config.cpp.cxx", (os.devnull,))
     monkeypatch.setattr("torch._inductor.config.force_disable_caches", True)
-    model = Phi(MODEL, 50, LENGTH)
-    before = model.run_block
-    assert compile_blocks(model, "auto", torch.float32, (3, 8)).startswith("off: ")
-    assert model.run_block is before
+    loss = fresh_loss()
+    block = loss.phi.model.layers[0]
+    before = block.compute
+    assert compile_loss(loss, "auto", (3, 8)).startswith("off: ")
+    assert block.compute is before
     with pytest.raises(UserError, match=r"machine\.compile"):
-        compile_blocks(model, "on", torch.float32, (3, 8))
+        compile_loss(loss, "on", (3, 8))

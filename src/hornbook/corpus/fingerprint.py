@@ -5,14 +5,15 @@ import json
 import os
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 
-from hornbook.corpus.listing import SourceFile, list_files
-from hornbook.recipe import CorpusConfig
+from hornbook.corpus.listing import SourceFile, list_source
+from hornbook.hub import resolve_revision
+from hornbook.recipe import CorpusConfig, HubSource
 
 CHUNK_BYTES = 1 << 20
 # A file changed twice within one tick of its clock keeps its modification time, so the hash of a file this young is not
@@ -29,26 +30,35 @@ Remembered = dict[str, tuple[Stamp, str]]  # by absolute path: the stamp and the
 def fingerprint_sources(config: CorpusConfig, cache: Path) -> str:
     """A hash over the name, source and content of every file of the sources, in order.
 
-    `cache` is a JSON file that remembers the hash of each file by path, size and times; it is rewritten where
-    something changed. Raises UserError as `list_files` does.
+    A dataset of the hub counts by the commit its revision stands for now; nothing of it is fetched.
+
+    `cache` is a JSON file that remembers the hash of each file by path, size and times, those of other corpora among
+    them; it is rewritten where something changed. Raises UserError as `list_files` does.
     """
     known = _load(cache)
-    fresh: Remembered = {}
+    fresh = dict(known)
     whole = hashlib.blake2b(digest_size=16)
     settled = time.time_ns() - SETTLED_NANOSECONDS
     with ThreadPoolExecutor(2) as pool:  # hashing and reading leave the interpreter lock
-        for file, path, stamp, digest in _digests(pool, list_files(config), known):
-            # Lengths first, so that no two lists of files give the same bytes.
-            whole.update(f"{len(file.name)} {len(file.source)} {file.name}{file.source}{digest}\n".encode())
-            if stamp is not None and digest != UNREADABLE and stamp[1] < settled:
-                fresh[path] = (stamp, digest)
+        for source in config.sources:
+            if isinstance(source, HubSource):
+                commit = resolve_revision(source.repo, source.revision, "dataset")
+                whole.update(f"{source.repo} at {commit}\n".encode())
+                continue
+            for file, path, stamp, digest in _digests(pool, list_source(source), known):
+                # Lengths first, so that no two lists of files give the same bytes.
+                whole.update(f"{len(file.name)} {len(file.source)} {file.name}{file.source}{digest}\n".encode())
+                if stamp is not None and digest != UNREADABLE and stamp[1] < settled:
+                    fresh[path] = (stamp, digest)
+                else:
+                    fresh.pop(path, None)
     if fresh != known:
         _save(cache, fresh)
     return whole.hexdigest()
 
 
 def _digests(
-    pool: ThreadPoolExecutor, files: list[SourceFile], known: Remembered
+    pool: ThreadPoolExecutor, files: Iterable[SourceFile], known: Remembered
 ) -> Iterator[tuple[SourceFile, str, Stamp | None, str]]:
     """Each file with its absolute path, its stamp (None: it cannot be read) and the hash of its content, in order."""
     source = iter(files)

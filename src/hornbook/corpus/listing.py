@@ -3,13 +3,14 @@
 import glob
 import os
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, FilesSource, InstalledProseSource, InstalledSource
+from hornbook.hub import download, files_in, resolve_revision
+from hornbook.recipe import CorpusConfig, FilesSource, HubSource, InstalledProseSource, InstalledSource
 
 TEXT_SUFFIXES = (".py", ".txt", ".md")
 TABLE_SUFFIXES = (".jsonl", ".jsonl.gz", ".jsonl.zst", ".parquet")
@@ -19,6 +20,7 @@ LEFT_OUT = ("hornbook",)
 EDITABLE_SHIMS = ("__editable__", "_editable_impl_")
 METADATA = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}  # by the suffix of an installed distribution's folder
 
+Source = InstalledSource | InstalledProseSource | FilesSource | HubSource
 Form = Literal["text", "rows", "description", "topics"]
 
 
@@ -36,17 +38,23 @@ class SourceFile:
 def list_files(config: CorpusConfig) -> list[SourceFile]:
     """All files of all sources, in the order of the sources and by name within each.
 
-    Raises UserError for a path that does not exist, cannot be listed, or holds nothing.
+    Files of the hub are fetched where its cache does not hold them. Raises UserError for a path that does not exist,
+    cannot be listed, or holds nothing, and for a dataset of the hub that cannot be had.
     """
-    files: list[SourceFile] = []
-    for source in config.sources:
-        if isinstance(source, InstalledSource):
-            files += _installed()
-        elif isinstance(source, InstalledProseSource):
-            files += _installed_prose()
-        else:
-            files += _user_files(source)
-    return files
+    return [file for source in config.sources for file in list_source(source)]
+
+
+def list_source(source: Source) -> Iterable[SourceFile]:
+    """The files of one source by name; raises UserError as `list_files` does."""
+    match source:
+        case InstalledSource():
+            return _installed()
+        case InstalledProseSource():
+            return _installed_prose()
+        case HubSource():
+            return _hub_files(source)
+        case FilesSource():
+            return _user_files(source)
 
 
 def _installed() -> Iterator[SourceFile]:
@@ -73,11 +81,18 @@ def _installed_prose() -> Iterator[SourceFile]:
     if topics.is_file():  # some systems ship Python without it
         yield SourceFile(topics, "stdlib/pydoc_data/topics.py", "stdlib/pydoc_data", "topics")
     for root in _package_roots():
-        for folder in sorted(root.iterdir()):
+        for folder in sorted(_entries(root)):
             name = folder.name.partition("-")[0].removesuffix(".egg-info")
             if folder.suffix in METADATA and name not in LEFT_OUT:
                 path = folder / METADATA[folder.suffix] if folder.is_dir() else folder
                 yield SourceFile(path, _printable(path.relative_to(root).as_posix()), _printable(name), "description")
+
+
+def _entries(root: Path) -> list[Path]:
+    try:
+        return list(root.iterdir())
+    except OSError as error:
+        _cannot_list(error)
 
 
 def _package_roots() -> Iterator[Path]:
@@ -133,9 +148,17 @@ def _user_files(source: FilesSource) -> list[SourceFile]:
     if not found:
         kinds = ", ".join(TEXT_SUFFIXES + TABLE_SUFFIXES)
         raise UserError(f"{source.path}: holds no files ({kinds}); mend `path` of the source `{source.source}`")
-    return [
-        SourceFile(file, _printable(file.relative_to(root).as_posix()), source.source, "rows", source.text_column)
-        if file.name.endswith(TABLE_SUFFIXES)
-        else SourceFile(file, _printable(file.relative_to(root).as_posix()), source.source, "text")
-        for file in found
-    ]
+    return [_file_of(source, file, _printable(file.relative_to(root).as_posix())) for file in found]
+
+
+def _hub_files(source: HubSource) -> list[SourceFile]:
+    commit = resolve_revision(source.repo, source.revision, "dataset")
+    folder = download(source.repo, commit, source.files, "dataset")
+    return [_file_of(source, folder / name, name) for name in files_in(folder, source.files)]
+
+
+def _file_of(source: FilesSource | HubSource, path: Path, name: str) -> SourceFile:
+    """A table by its suffix, and what is none is a text."""
+    if name.endswith(TABLE_SUFFIXES):
+        return SourceFile(path, name, source.source, "rows", source.text_column)
+    return SourceFile(path, name, source.source, "text")

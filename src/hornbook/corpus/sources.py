@@ -16,7 +16,7 @@ import numpy as np
 from hornbook.corpus.listing import SourceFile, list_files
 from hornbook.corpus.reading import Found, read_texts
 from hornbook.errors import UserError
-from hornbook.recipe import CorpusConfig, FilesSource
+from hornbook.recipe import CorpusConfig, FilesSource, HubSource
 from hornbook.records import Document, Dropped
 from hornbook.run.progress import Bar, Progress
 from hornbook.run.step import Counts, Inputs, Result, Workspace
@@ -102,6 +102,9 @@ def _sample_end(config: CorpusStep, files: list[SourceFile], bar: Bar) -> int:
     for source in config.corpus.sources:
         if isinstance(source, FilesSource) and not usable[source.source]:
             raise UserError(f"{source.path}: holds no usable text ({_told(unusable)}); mend `path` or `text_column`")
+        if isinstance(source, HubSource) and not usable[source.source]:
+            place = f"hf://datasets/{source.repo}"
+            raise UserError(f"{place}: holds no usable text ({_told(unusable)}); mend `files` or `text_column`")
     if not draws:
         raise UserError("corpus.sources: hold no usable text; name a source that does")
     draw_of, size_of = np.frombuffer(draws, np.uint64), np.frombuffer(sizes, np.uint64)

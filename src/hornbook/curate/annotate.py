@@ -1,4 +1,4 @@
-"""Ask a teacher for the educational value of a sample of the corpus (phi-1, section 2.1).
+"""Ask a teacher for the educational value of a sample of the corpus (phi-1, section 2.1; phi-1.5 for prose).
 
 Files: `ratings.parquet` (Rating), `failed.parquet` (Failed: documents whose reply was of no use).
 """
@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from hornbook.errors import UserError
+from hornbook.recipe import AnnotateConfig
 from hornbook.records import Document, Failed, Rating
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.step_config import AnnotateStep
 from hornbook.tables import TableWriter, read_columns, read_rows
 from hornbook.teacher.limit import check_failures
 from hornbook.teacher.load import load_teacher, sent_prompts
-from hornbook.teacher.request import RateRequest
+from hornbook.teacher.request import RateRequest, prompt_of_rating
 
 STEP = "annotate"
 
@@ -34,14 +35,14 @@ def annotate_documents(config: AnnotateStep, inputs: Inputs, work: Workspace) ->
     scores: list[float] = []
     failures: Counter[str] = Counter()
     with load_teacher(asked.teacher, work, STEP) as teacher:
-        teacher.rehearse(_requests(corpus, drawn, asked.max_characters), len(drawn))
+        teacher.rehearse(_requests(corpus, drawn, asked), len(drawn))
         with (
             TableWriter(work.directory / "ratings.parquet", Rating) as ratings,
             TableWriter(work.directory / "failed.parquet", Failed, whole_after=UserError) as failed,
             work.progress.bar(f"rating by {teacher.name}", len(drawn), "documents") as bar,
         ):
             # The corpus is read twice, so that no document waits in memory for its rating.
-            answers = teacher.answers(_requests(corpus, drawn, asked.max_characters))
+            answers = teacher.answers(_requests(corpus, drawn, asked))
             for document, answer in zip(_chosen(corpus, drawn), answers, strict=True):
                 if answer.value is not None:
                     rated = answer.value
@@ -59,7 +60,7 @@ def annotate_documents(config: AnnotateStep, inputs: Inputs, work: Workspace) ->
         by_source[source] = by_source.get(source, 0) + 1
     facts = {
         "teacher": teacher.name,
-        "prompts": sent_prompts(asked.teacher, "rate"),
+        "prompts": sent_prompts(asked.teacher, prompt_of_rating(asked.about)),
         "requests": len(drawn),
         "failures": dict(sorted(failures.items())),
         "scores": histogram(scores),
@@ -119,9 +120,9 @@ def _chosen(corpus: Path, drawn: dict[str, str]) -> Iterator[Document]:
             yield document
 
 
-def _requests(corpus: Path, drawn: dict[str, str], most: int | None) -> Iterator[RateRequest]:
+def _requests(corpus: Path, drawn: dict[str, str], asked: AnnotateConfig) -> Iterator[RateRequest]:
     for document in _chosen(corpus, drawn):
-        yield RateRequest(clip(document.text, most), document.source)
+        yield RateRequest(clip(document.text, asked.max_characters), document.source, asked.about)
 
 
 def clip(text: str, most: int | None) -> str:

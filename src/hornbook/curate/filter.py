@@ -18,6 +18,7 @@ from hornbook.records import Dropped, ScoredDocument
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.step_config import FilterStep
 from hornbook.tables import TableWriter, read_columns, read_rows
+from hornbook.teacher.request import Genre
 
 REASON = "score below the cut"
 SAMPLES = 5  # documents a person is shown of each side of the cut in each whole point of score
@@ -34,7 +35,7 @@ def filter_documents(config: FilterStep, inputs: Inputs, work: Workspace) -> Res
     """
     scored = inputs["scored"] / "documents.parquet"
     cut, total = find_cut(scored, config.filter.keep_share)
-    checked = check_canaries(inputs["classifier"], -cut[0], config.filter.keep_share)
+    checked = check_canaries(inputs["classifier"], config.about, -cut[0], config.filter.keep_share)
     samples = _Samples(config.seed)
     histogram = [{"from": place / 4, "to": (place + 1) / 4, "kept": 0, "dropped": 0} for place in range(BINS)]
     by_source: dict[str, dict[str, int]] = {}
@@ -82,13 +83,13 @@ def find_cut(scored: Path, share: float) -> tuple[Cut, int]:
     return order[max(1, round(share * len(order))) - 1], len(order)
 
 
-def check_canaries(classifier: Path, cut_score: float, share: float) -> list[dict[str, Any]]:
+def check_canaries(classifier: Path, about: Genre, cut_score: float, share: float) -> list[dict[str, Any]]:
     """What the classifier gives to texts of known worth.
 
     Raises UserError where one lies on the wrong side of the cut. Where everything is kept there is no cut, and
     only the scores are told.
     """
-    texts = canaries()
+    texts = canaries(about)
     scores = predict(load_classifier(classifier), features_of(text for text, _ in texts.values()))
     checked = [
         {"name": name, "score": round(score, 4), "must": "keep" if wanted else "drop"}

@@ -1,5 +1,7 @@
 """Texts whose worth is beyond dispute: each run of the filter must drop the junk and keep the lesson."""
 
+from hornbook.teacher.request import Genre
+
 LESSON = '''"""Small number and list functions, each about one idea."""
 
 
@@ -113,8 +115,67 @@ LICENCE = """# Permission is hereby granted, free of charge, to any person obtai
 """
 
 
-def canaries() -> dict[str, tuple[str, bool]]:
+EXPLANATION = """Why the sea has tides
+
+A tide is the slow rise and fall of the sea, which happens twice on most days. It is caused by the pull of the moon.
+The moon attracts every part of the earth, but it attracts the near side more strongly than the far side, because the
+near side is closer to it. The water on the near side is therefore drawn towards the moon and heaps up into a low,
+wide hill.
+
+It may seem strange that there is a second hill of water on the far side of the earth. The reason is that the solid
+earth is itself drawn towards the moon, more strongly than the water behind it. The water is left a little behind, and
+so it stands higher there as well. As the earth turns, each coast passes through both hills, and this is why most
+coasts see two high tides and two low tides in a day.
+
+The sun causes tides too. It is far larger than the moon, but it is also much farther away, so its effect is less than
+half as great. When the sun and the moon pull along the same line, their effects are added together, and the tide is
+unusually high. This is called a spring tide, although it has nothing to do with the season. When they pull at a right
+angle to each other, they partly cancel, and the result is a weak tide, which is known as a neap tide.
+
+The shape of the coast decides how much of this a person sees. Imagine water that is pushed into a funnel. Since the
+funnel becomes narrower, the water has nowhere to go but up. For example, a long bay that grows narrow towards its end
+can have a tide as high as a house, whereas an island in the open ocean may have one that is only as high as a knee.
+In an almost closed sea there is hardly any tide, because little water can pass through the entrance before the tide
+turns.
+
+People who live by the sea have used this for a long time. Suppose that a boat must pass over a bank of sand. If its
+owner knows when the water will be high, he can wait for it and cross safely. To predict the time, it is enough to
+know that the moon returns to the same place in the sky about fifty minutes later each day, so that the tides come
+later by as much.
+"""
+
+SHOP = """Home | Shop | Sale | About us | Contact | Log in | Cart (0)
+
+Free shipping on all orders over $50! Buy now! Subscribe to our newsletter and save 10%!
+
+Blue shirt, size M - $19.99 - Add to cart
+Red shirt, size L - $24.99 - Add to cart
+Green hat - $9.99 - Sold out
+
+We use cookies to give you the best experience. By continuing you accept our privacy policy and terms of use.
+Copyright 2019. All rights reserved. Follow us! Share this on your favourite network! Leave a comment!
+Posted by admin in Uncategorized | Tagged sale, shirts, hats | 0 comments | Read more
+"""
+
+
+def canaries(about: Genre) -> dict[str, tuple[str, bool]]:
     """By name, a text and whether the filter must keep it."""
+    return _of_code() if about == "code" else _of_prose()
+
+
+def _of_prose() -> dict[str, tuple[str, bool]]:
+    """No licence: it is made of whole sentences, and what the features count cannot tell it from better ones."""
+    links = "".join(f"* [Page {n}](https://www.example.com/page/{n}?ref=menu)\n" for n in range(120))
+    rows = "".join(f"{n},{n * 7919 % 65536},{n * 31 % 97}.{n % 10},{n * 13 % 1000}\n" for n in range(300))
+    return {
+        "a table of numbers": ("id,count,rate,code\n" + rows, False),
+        "a list of links": ("Sitemap\n=======\n\n" + links, False),
+        "a page of a shop": (SHOP * 3, False),
+        "an explanation": (EXPLANATION, True),
+    }
+
+
+def _of_code() -> dict[str, tuple[str, bool]]:
     table = "".join(f"    ({n}, 0x{n * 7919 % 65536:04X}, {n * 31 % 97}, 'U+{n:04X}'),\n" for n in range(400))
     fields = "".join(f'    field_{n}: "Optional[Value{n}]" = None\n' for n in range(40))
     packed = ";".join(f"a{n}=b{n}[{n}]" for n in range(800))

@@ -17,7 +17,8 @@ from torch.nn import functional
 
 from hornbook.evaluate.code import trim_prompt
 from hornbook.evaluate.stats import ratio_interval
-from hornbook.model.transformer import END_OF_TEXT_ID, Phi
+from hornbook.model.transformer import Phi
+from hornbook.model.vocabulary import end_of_text
 from hornbook.records import Document, Problem
 from hornbook.tables import read_rows
 
@@ -107,7 +108,7 @@ def log_likelihoods(
     """
     windows: list[tuple[list[int], int, int]] = []
     for index, passage in enumerate(passages):
-        context = [END_OF_TEXT_ID, *tokenizer.encode(passage.context, add_special_tokens=False).ids]
+        context = [end_of_text(tokenizer), *tokenizer.encode(passage.context, add_special_tokens=False).ids]
         target = tokenizer.encode(passage.target, add_special_tokens=False).ids
         windows += [(piece, first, index) for piece, first in windows_of(context, target, model.context)]
     windows.sort(key=lambda window: -len(window[0]))  # alike lengths together: little padding; stable, so deterministic
@@ -125,7 +126,7 @@ def log_likelihoods(
 def _score_batch(model: Phi, batch: Sequence[tuple[list[int], int, int]]) -> list[float]:
     device = next(model.parameters()).device
     longest = len(batch[0][0])
-    tokens = torch.full((len(batch), longest), END_OF_TEXT_ID)
+    tokens = torch.zeros((len(batch), longest), dtype=torch.long)
     wanted = torch.zeros((len(batch), longest - 1), dtype=torch.bool)
     for row, (piece, first, _) in enumerate(batch):
         tokens[row, : len(piece)] = torch.tensor(piece)

@@ -11,7 +11,7 @@ from tokenizers import Tokenizer
 from hornbook import testsets
 from hornbook.evaluate.bits import Passage, held_out_passages, log_likelihoods, reference_passages, score_passages
 from hornbook.evaluate.code import STOPS, complete_problems, grade_completions, score_outcomes, unavailable
-from hornbook.model.generate import generate_batch
+from hornbook.model.generate import Sampling, TextGenerator
 from hornbook.model.transformer import Phi, load_model
 from hornbook.model.vocabulary import load_tokenizer
 from hornbook.recipe import Task
@@ -65,13 +65,14 @@ def _code_score(
     evaluate = config.evaluate
     limits = generous_limits(evaluate.cpu_seconds, evaluate.memory_mb)
     workers = work.machine.workers or cpu_quota()
+    generator, sampling = TextGenerator(model, tokenizer), Sampling(evaluate.max_new_tokens)
     with work.progress.bar(task, len(problems), "problems") as bar:
 
         def generate(prompts: Sequence[str]) -> list[str]:
             raws: list[str] = []
             for start in range(0, len(prompts), BATCH_PROMPTS):
                 batch = prompts[start : start + BATCH_PROMPTS]
-                raws += generate_batch(model, tokenizer, batch, evaluate.max_new_tokens, STOPS)
+                raws += [done.text for done in generator.generate(batch, STOPS, sampling)]
                 bar.advance(len(batch))
             return raws
 

@@ -10,10 +10,12 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import END_OF_TEXT_ID, Phi
-from hornbook.model.vocabulary import token_bytes
+from hornbook.model.decode import Decoding, Weights
+from hornbook.model.transformer import Phi
+from hornbook.model.vocabulary import end_of_text, token_bytes
 
 COMPACT_BELOW = 0.75  # share of rows still under way below which the cache is copied without the finished ones
+Finish = Literal["end of text", "stop string", "length"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,65 +34,68 @@ class Generated:
 
     text: str  # as generated: where a stop string ended it, that string is still in it
     tokens: int
-    finish: Literal["end of text", "stop string", "length"]
+    finish: Finish
     prompt_tokens_cut: int  # at the prompt's left, where prompt and completion do not fit the context
 
 
-def generate(
-    model: Phi, tokenizer: Tokenizer, prompts: Sequence[str], stops: Sequence[str], sampling: Sampling
-) -> list[Generated]:
-    """A completion of each prompt, which ends at end-of-text, at the first of `stops`, or after `max_new_tokens`.
+class TextGenerator:
+    """A model readied to write: make one, and ask it for many batches.
 
-    A prompt is read after end-of-text, as a document is in training. Trailing white space must be cut from prompts
-    first. A completion depends on the other prompts of the batch by rounding only.
+    It holds the weights of the blocks anew, in `precision` (None: the model's own), as decoding multiplies them.
     """
-    pieces, stop_bytes = token_bytes(tokenizer), [stop.encode() for stop in stops]
-    encoded = [_fit(model, tokenizer, prompt, sampling.max_new_tokens) for prompt in prompts]
-    finishes: list[Literal["end of text", "stop string", "length"]] = ["length"] * len(prompts)
-    written, counts = [bytearray() for _ in prompts], [0] * len(prompts)
-    alive = [True] * len(prompts)
-    for step in _decode(model, [tokens for tokens, _ in encoded], sampling, alive):
-        for row, token in step:
-            counts[row] += 1
-            written[row] += pieces[token]
-            if token == END_OF_TEXT_ID:
-                alive[row], finishes[row] = False, "end of text"
-            elif _holds_stop(written[row], len(pieces[token]), stop_bytes):
-                alive[row], finishes[row] = False, "stop string"
-    return [
-        Generated(written[row].decode("utf-8", "replace"), counts[row], finishes[row], encoded[row][1])
-        for row in range(len(prompts))
-    ]
 
+    def __init__(self, phi: Phi, tokenizer: Tokenizer, precision: torch.dtype | None = None) -> None:
+        self._weights = Weights(phi, precision or phi.lm_head.weight.dtype)
+        self._tokenizer = tokenizer
+        self._pieces, self._ending = token_bytes(tokenizer), end_of_text(tokenizer)
 
-def generate_batch(
-    model: Phi, tokenizer: Tokenizer, prompts: Sequence[str], max_new_tokens: int, stops: Sequence[str]
-) -> list[str]:
-    """The texts of greedy completions."""
-    return [done.text for done in generate(model, tokenizer, prompts, stops, Sampling(max_new_tokens))]
+    def generate(self, prompts: Sequence[str], stops: Sequence[str], sampling: Sampling) -> list[Generated]:
+        """A completion of each prompt, which ends at end-of-text, at the first of `stops`, or after `max_new_tokens`.
 
+        A prompt is read after end-of-text, as a document is in training. Trailing white space must be cut from prompts
+        first. A completion depends on the other prompts of the batch by rounding only. Raises UserError where
+        `max_new_tokens` leaves no room for a prompt in the model's context.
+        """
+        stop_bytes = [stop.encode() for stop in stops]
+        encoded = [self._fit(prompt, sampling.max_new_tokens) for prompt in prompts]
+        finishes: list[Finish] = ["length"] * len(prompts)
+        written, counts = [bytearray() for _ in prompts], [0] * len(prompts)
+        alive = [True] * len(prompts)
+        for step in decode(self._weights, [tokens for tokens, _ in encoded], sampling, alive):
+            for row, token in step:
+                piece = self._pieces[token]
+                counts[row] += 1
+                written[row] += piece
+                if token == self._ending:
+                    alive[row], finishes[row] = False, "end of text"
+                elif _holds_stop(written[row], len(piece), stop_bytes):
+                    alive[row], finishes[row] = False, "stop string"
+        return [
+            Generated(written[row].decode("utf-8", "replace"), counts[row], finishes[row], encoded[row][1])
+            for row in range(len(prompts))
+        ]
 
-def stream(model: Phi, tokenizer: Tokenizer, prompt: str, sampling: Sampling) -> Iterator[str]:
-    """The completion of one prompt piece by piece, as characters become whole, until end-of-text or the length."""
-    pieces = token_bytes(tokenizer)
-    tokens, _ = _fit(model, tokenizer, prompt, sampling.max_new_tokens)
-    decoder = codecs.getincrementaldecoder("utf-8")("replace")
-    for ((_, token),) in _decode(model, [tokens], sampling, [True]):
-        if token == END_OF_TEXT_ID:
-            break
-        if text := decoder.decode(pieces[token]):
-            yield text
-    if rest := decoder.decode(b"", final=True):
-        yield rest
+    def stream(self, prompt: str, sampling: Sampling) -> Iterator[str]:
+        """The completion of one prompt piece by piece, as characters become whole, until end-of-text or the length."""
+        tokens, _ = self._fit(prompt, sampling.max_new_tokens)
+        decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        for ((_, token),) in decode(self._weights, [tokens], sampling, [True]):
+            if token == self._ending:
+                break
+            if text := decoder.decode(self._pieces[token]):
+                yield text
+        if rest := decoder.decode(b"", final=True):
+            yield rest
 
-
-def _fit(model: Phi, tokenizer: Tokenizer, prompt: str, max_new_tokens: int) -> tuple[list[int], int]:
-    """End-of-text and the prompt's last tokens that leave room in the context, and how many were cut."""
-    room = model.context - max_new_tokens
-    if room < 1:
-        raise UserError(f"max_new_tokens is {max_new_tokens}, the model's context {model.context}: ask for fewer")
-    tokens = [END_OF_TEXT_ID, *tokenizer.encode(prompt, add_special_tokens=False).ids]
-    return tokens[-room:], max(0, len(tokens) - room)
+    def _fit(self, prompt: str, max_new_tokens: int) -> tuple[list[int], int]:
+        """End-of-text and the prompt's last tokens that leave room in the context, and how many were cut."""
+        room = self._weights.context - max_new_tokens
+        if room < 1:
+            raise UserError(
+                f"max_new_tokens is {max_new_tokens}, the model's context {self._weights.context}: ask for fewer"
+            )
+        tokens = [self._ending, *self._tokenizer.encode(prompt, add_special_tokens=False).ids]
+        return tokens[-room:], max(0, len(tokens) - room)
 
 
 def _holds_stop(written: bytearray, new: int, stops: Sequence[bytes]) -> bool:
@@ -99,32 +104,28 @@ def _holds_stop(written: bytearray, new: int, stops: Sequence[bytes]) -> bool:
 
 
 @torch.inference_mode()
-def _decode(
-    model: Phi, prompts: Sequence[Sequence[int]], sampling: Sampling, alive: Sequence[bool]
+def decode(
+    weights: Weights, prompts: Sequence[Sequence[int]], sampling: Sampling, alive: Sequence[bool]
 ) -> Iterator[list[tuple[int, int]]]:
     """The next (row, token) of all rows under way, again and again. The caller clears `alive` of finished rows."""
     if not prompts:
         return
-    device = model.lm_head.weight.device
-    lengths, longest = torch.tensor([len(prompt) for prompt in prompts]), max(map(len, prompts))
-    tokens = torch.full((len(prompts), longest), END_OF_TEXT_ID)
-    for row, prompt in enumerate(prompts):
-        tokens[row, longest - len(prompt) :] = torch.tensor(prompt)
-    cache = model.new_cache(lengths.to(device), longest, longest + sampling.max_new_tokens)
-    rows = list(range(len(prompts)))  # of the batch: finished rows run along until the cache is copied without them
+    # Of the batch, longest first; finished rows run along until the cache is copied without them
+    rows = sorted(range(len(prompts)), key=lambda row: -len(prompts[row]))
     # A generator for each row, so that a row's draws do not depend on how many others are under way
-    generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + row) for row in rows]
-    tokens = tokens.to(device)
+    generators = [torch.Generator().manual_seed(sampling.seed * 1_000_003 + row) for row in range(len(prompts))]
+    decoding = Decoding(weights, [prompts[row] for row in rows], sampling.max_new_tokens)
+    logits = decoding.read()
     for left in range(sampling.max_new_tokens, 0, -1):
-        chosen = _choose(model.extend(tokens, cache), sampling, [generators[row] for row in rows])
+        chosen = _choose(logits, sampling, [generators[row] for row in rows])
         yield [(row, token) for row, token in zip(rows, chosen.tolist(), strict=True) if alive[row]]
         under_way = [place for place, row in enumerate(rows) if alive[row]]
         if not under_way or left == 1:
             return
         if len(under_way) < COMPACT_BELOW * len(rows):
-            places = torch.tensor(under_way, device=device)
-            cache, chosen, rows = cache.keep(places), chosen[places], [rows[place] for place in under_way]
-        tokens = chosen[:, None]
+            decoding.keep(under_way)
+            chosen, rows = chosen[torch.tensor(under_way, device=chosen.device)], [rows[place] for place in under_way]
+        logits = decoding.step(chosen)
 
 
 def _choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:

@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from tokenizers import Tokenizer
-
-from hornbook.model.generate import Sampling, stream
-from hornbook.model.transformer import Phi, load_model
+from hornbook.model.generate import Sampling, TextGenerator
+from hornbook.model.transformer import load_model
 from hornbook.model.vocabulary import load_tokenizer
 
 WELCOME = "Write a prompt, such as a signature and docstring, and end it with an empty line. Ctrl-D leaves."
@@ -15,19 +13,18 @@ WELCOME = "Write a prompt, such as a signature and docstring, and end it with an
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model and its tokenizer."""
+    """A model ready to write."""
 
-    model: Phi
-    tokenizer: Tokenizer
+    generator: TextGenerator
 
     def stream(self, prompt: str, sampling: Sampling) -> Iterator[str]:
         """The completion piece by piece; trailing white space of the prompt is left to the model."""
-        return stream(self.model, self.tokenizer, prompt.rstrip(), sampling)
+        return self.generator.stream(prompt.rstrip(), sampling)
 
 
 def open_model(directory: Path) -> Opened:
     """Raises UserError where the directory holds no whole model of ours."""
-    return Opened(load_model(directory), load_tokenizer(directory))
+    return Opened(TextGenerator(load_model(directory), load_tokenizer(directory)))
 
 
 def session(opened: Opened, sampling: Sampling) -> None:

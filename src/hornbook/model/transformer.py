@@ -1,58 +1,34 @@
 """The decoder of phi-1 and phi-1.5 (phi-1, section 2.3; phi-1.5, section 2.1).
 
 Parameters carry the names they have in transformers' `PhiForCausalLM`, so a saved directory is already that format.
-Shapes: B sequences, T tokens, H hidden, N heads, D dimensions of a head, V entries of the vocabulary.
+Shapes: B sequences, T tokens, H hidden, N heads, D dimensions of a head, V rows of embedding and head.
 """
 
-import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
 from hornbook.errors import UserError
+from hornbook.model.config_file import (
+    CONFIG,
+    INIT_STD,
+    NORM_EPSILON,
+    ROTARY_BASE,
+    phi_config,
+    read_config,
+    write_config,
+)
+from hornbook.model.shape import embedding_rows
+from hornbook.model.weights_file import WEIGHTS
 from hornbook.recipe import ModelConfig
 
-ROTARY_BASE = 10000.0
-NORM_EPSILON = 1e-5
-INIT_STD = 0.02
 EXPLICIT_LENGTH = 512  # tokens up to which attention on a CPU is written out
-END_OF_TEXT_ID = 0  # `<|endoftext|>`, the first entry of the vocabulary
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-
-
-def parameter_count(config: ModelConfig, vocab_size: int) -> int:
-    """The exact number of parameters: 1,418,270,720 for phi-1 (24 layers of 2048, 51,200 entries)."""
-    hidden = config.hidden
-    attention = 4 * (hidden * hidden + hidden)
-    mlp = (4 * hidden * hidden + 4 * hidden) + (4 * hidden * hidden + hidden)
-    norm = 2 * hidden
-    embedding, head = vocab_size * hidden, vocab_size * hidden + vocab_size
-    return embedding + config.layers * (norm + attention + mlp) + norm + head
-
-
-@dataclass(slots=True)
-class Cache:
-    """Keys and values of the tokens a model has read, for batched generation.
-
-    Every row writes at the same slot, so ragged prompts stand flush right; `start` says where each row begins.
-    """
-
-    keys: Tensor  # (layers, B, N, slots, D)
-    values: Tensor  # (layers, B, N, slots, D)
-    start: Tensor  # (B,): slots before it are padding
-    used: int = 0  # slots filled
-
-    def keep(self, rows: Tensor) -> "Cache":
-        """The same cache with only these rows, in this order."""
-        return Cache(self.keys[:, rows], self.values[:, rows], self.start[rows], self.used)
 
 
 class Attention(nn.Module):
@@ -76,13 +52,15 @@ class Attention(nn.Module):
         query, key = rotate(fused[:2], cosine, sine).unbind()
         return query, key, fused[2]
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-        """Attention inside whole sequences: (B, T, H) to (B, T, H)."""
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, seen: Tensor | None) -> Tensor:
+        """Attention inside whole sequences: (B, T, H) to (B, T, H). `seen` (B, 1, T, T) is true where a token sees
+        another; None: every token sees those before it."""
         query, key, value = self.project(x, cosine, sine)
         dropout = self.dropout if self.training else 0.0
         if x.device.type == "cpu" and x.shape[1] <= EXPLICIT_LENGTH:
-            return self.merge(explicit_attention(query, key, value, dropout))
-        return self.merge(functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True))
+            return self.merge(explicit_attention(query, key, value, seen, dropout))
+        mixed = functional.scaled_dot_product_attention(query, key, value, seen, dropout, is_causal=seen is None)
+        return self.merge(mixed)
 
     def merge(self, mixed: Tensor) -> Tensor:
         """The heads side by side, through the output projection: (B, N, T, D) to (B, T, H)."""
@@ -111,30 +89,27 @@ class Block(nn.Module):
         self.mlp = FeedForward(hidden)
         self.input_layernorm = nn.LayerNorm(hidden, eps=NORM_EPSILON)
         self.residual_dropout = nn.Dropout(dropout)
+        self.compute: BlockFunction = parallel_block  # training may compile it
+        self.recompute = False  # in the backward pass, what lies inside the block, instead of keeping it
 
-    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    def forward(self, x: Tensor, cosine: Tensor, sine: Tensor, seen: Tensor | None) -> Tensor:
         """(B, T, H) to (B, T, H). Both branches compute in the precision of the rotary tables."""
-        normed = self.input_layernorm(x).to(cosine.dtype)
-        attended, fed = self.self_attn(normed, cosine, sine), self.mlp(normed)
-        out: Tensor = x + self.residual_dropout(attended) + self.residual_dropout(fed)
-        return out
-
-    def step(self, x: Tensor, cosine: Tensor, sine: Tensor, cache: Cache, layer: int, mask: Tensor) -> Tensor:
-        """The same for T new tokens after those in the cache, whose layer it extends. `mask` is (B, 1, T, slots)."""
-        normed = self.input_layernorm(x)
-        query, key, value = self.self_attn.project(normed, cosine, sine)
-        first, last = cache.used, cache.used + x.shape[1]
-        cache.keys[layer, :, :, first:last] = key
-        cache.values[layer, :, :, first:last] = value
-        keys, values = cache.keys[layer, :, :, :last], cache.values[layer, :, :, :last]
-        mixed = functional.scaled_dot_product_attention(query, keys, values, attn_mask=mask)
-        out: Tensor = x + self.self_attn.merge(mixed) + self.mlp(normed)
-        return out
+        if self.recompute and self.training:
+            out = checkpoint(self.compute, self, x, cosine, sine, seen, use_reentrant=False)
+            assert isinstance(out, Tensor)
+            return out
+        return self.compute(self, x, cosine, sine, seen)
 
 
-def run_block(block: Block, x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
-    """`block` as a function: compiled once, it serves every block of every model of its shape."""
-    return block.forward(x, cosine, sine)
+def parallel_block(block: Block, x: Tensor, cosine: Tensor, sine: Tensor, seen: Tensor | None) -> Tensor:
+    """What a block computes, as a function: compiled once, it serves every block of every model of its shape."""
+    normed = block.input_layernorm(x).to(cosine.dtype)
+    attended, fed = block.self_attn(normed, cosine, sine, seen), block.mlp(normed)
+    out: Tensor = x + block.residual_dropout(attended) + block.residual_dropout(fed)
+    return out
+
+
+BlockFunction = Callable[[Block, Tensor, Tensor, Tensor, Tensor | None], Tensor]
 
 
 def linear(x: Tensor, layer: nn.Linear) -> Tensor:
@@ -151,24 +126,27 @@ def gelu_tanh(x: Tensor) -> Tensor:
     return functional.gelu(x, approximate="tanh")
 
 
-def explicit_attention(query: Tensor, key: Tensor, value: Tensor, dropout: float) -> Tensor:
-    """Causal attention by two matrix products: (B, N, T, D) each.
+def explicit_attention(query: Tensor, key: Tensor, value: Tensor, seen: Tensor | None, dropout: float) -> Tensor:
+    """Attention by two matrix products: (B, N, T, D) each. `seen` (B, 1, T, T): None is causal.
 
     On a CPU with bfloat16 units its backward pass takes a quarter of the time of PyTorch's flash attention (9 ms beside
     38 ms for 36 sequences of 256 tokens, 4 heads of 64, on 2 cores). It holds all T × T weights: for short sequences.
     """
     length = query.shape[2]
-    later = torch.full((length, length), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
-    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2) + later
+    scores = (query * query.shape[-1] ** -0.5) @ key.transpose(-1, -2)
+    if seen is None:
+        scores = scores + torch.full((length, length), float("-inf"), dtype=query.dtype, device=query.device).triu(1)
+    else:
+        scores = scores.masked_fill(~seen, float("-inf"))
     return functional.dropout(torch.softmax(scores, dim=-1), dropout) @ value
 
 
 class Decoder(nn.Module):
     """Embedding, blocks and final LayerNorm: token ids (B, T) to (B, T, H)."""
 
-    def __init__(self, config: ModelConfig, vocab_size: int, dropout: float) -> None:
+    def __init__(self, config: ModelConfig, rows: int, dropout: float) -> None:
         super().__init__()
-        self.embed_tokens = nn.Embedding(vocab_size, config.hidden)
+        self.embed_tokens = nn.Embedding(rows, config.hidden)
         self.layers = nn.ModuleList(Block(config.hidden, config.heads, dropout) for _ in range(config.layers))
         self.final_layernorm = nn.LayerNorm(config.hidden, eps=NORM_EPSILON)
 
@@ -176,8 +154,9 @@ class Decoder(nn.Module):
 class Phi(nn.Module):
     """A phi: untied head with bias over a decoder of parallel blocks.
 
-    `context` is the longest sequence it reads. `dropout` acts on attention weights and on both branches before the
-    residual sum, in training mode only.
+    `vocab_size` is the number of the tokenizer's entries; embedding and head may have more rows, which stand for no
+    token (`config.padded_vocab_size`). `context` is the longest sequence it reads. `dropout` acts on attention weights
+    and on both branches before the residual sum, in training mode only.
     """
 
     cosine: Tensor
@@ -186,10 +165,10 @@ class Phi(nn.Module):
     def __init__(self, config: ModelConfig, vocab_size: int, context: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.config, self.vocab_size, self.context = config, vocab_size, context
-        self.model = Decoder(config, vocab_size, dropout)
-        self.lm_head = nn.Linear(config.hidden, vocab_size)
+        rows = embedding_rows(config, vocab_size)
+        self.model = Decoder(config, rows, dropout)
+        self.lm_head = nn.Linear(config.hidden, rows)
         cosine, sine = rotary_tables(int(config.hidden // config.heads * config.rotary_share), context)
-        self.run_block: Callable[[Block, Tensor, Tensor, Tensor], Tensor] = run_block  # training may compile it
         self.register_buffer("cosine", cosine, persistent=False)
         self.register_buffer("sine", sine, persistent=False)
 
@@ -206,17 +185,18 @@ class Phi(nn.Module):
                 if isinstance(module, (nn.Linear, nn.LayerNorm)):
                     module.bias.zero_()
 
-    def features(self, tokens: Tensor, precision: torch.dtype) -> Tensor:
+    def features(self, tokens: Tensor, precision: torch.dtype, separator: int | None = None) -> Tensor:
         """What the head reads, for whole sequences: (B, T) to (B, T, H).
 
         The matrix products compute in `precision`; the residual stream and the LayerNorms keep that of the weights.
+        With a `separator`, the id that stands between documents, a token sees its own document alone.
         """
         length = tokens.shape[1]
         cosine, sine = self.cosine[:length].to(precision), self.sine[:length].to(precision)
+        seen = None if separator is None else same_document(tokens, separator)
         x = self.model.embed_tokens(tokens)
         for block in self.model.layers:
-            assert isinstance(block, Block)
-            x = self.run_block(block, x, cosine, sine)
+            x = block(x, cosine, sine, seen)
         out: Tensor = self.model.final_layernorm(x)
         return out.to(precision)
 
@@ -225,35 +205,21 @@ class Phi(nn.Module):
         logits: Tensor = self.lm_head(self.features(tokens, self.lm_head.weight.dtype))
         return logits
 
-    def new_cache(self, lengths: Tensor, prompt_slots: int, slots: int) -> Cache:
-        """An empty cache for rows whose prompts of `lengths` (B,) end at slot `prompt_slots`."""
-        head = self.config.hidden // self.config.heads
-        shape = (self.config.layers, len(lengths), self.config.heads, slots, head)
-        like = self.lm_head.weight
-        return Cache(like.new_zeros(shape), like.new_zeros(shape), prompt_slots - lengths)
+    def save(self, directory: Path, end_of_text: int) -> None:
+        """Write `model.safetensors` and `config.json` (the fields of transformers' PhiConfig).
 
-    def extend(self, tokens: Tensor, cache: Cache) -> Tensor:
-        """Read T more tokens per row (B, T) and give the logits after the last of them: (B, V)."""
-        first, last = cache.used, cache.used + tokens.shape[1]
-        slots = torch.arange(last, device=tokens.device)
-        positions = (slots[first:] - cache.start[:, None]).clamp(min=0)
-        cosine, sine = self.cosine[positions][:, None], self.sine[positions][:, None]
-        causal = slots <= slots[first:, None]
-        # Padding sees only itself: a row of the mask without any key would make NaN of the softmax.
-        mask = causal & ((slots >= cache.start[:, None])[:, None] | (slots == slots[first:, None]))
-        x = self.model.embed_tokens(tokens)
-        for layer, block in enumerate(self.model.layers):
-            assert isinstance(block, Block)
-            x = block.step(x, cosine, sine, cache, layer, mask[:, None])
-        cache.used = last
-        logits: Tensor = self.lm_head(self.model.final_layernorm(x[:, -1]))
-        return logits
-
-    def save(self, directory: Path) -> None:
-        """Write `model.safetensors` and `config.json` (the fields of transformers' PhiConfig)."""
+        `end_of_text` is the tokenizer's id by which a document ends.
+        """
         save_file(self.state_dict(), directory / WEIGHTS, metadata={"format": "pt"})
-        text = json.dumps(phi_config(self.config, self.vocab_size, self.context), indent=2)
-        (directory / CONFIG).write_text(text + "\n", encoding="utf-8")
+        write_config(directory, phi_config(self.config, self.vocab_size, self.context, end_of_text))
+
+
+def same_document(tokens: Tensor, separator: int) -> Tensor:
+    """Where a token sees another, of those before it: (B, T) to (B, 1, T, T). A separator begins a document, as it does
+    before a prompt."""
+    document = (tokens == separator).cumsum(dim=1)
+    causal = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
+    return ((document[:, :, None] == document[:, None, :]) & causal)[:, None]
 
 
 def rotary_tables(rotary: int, context: int) -> tuple[Tensor, Tensor]:
@@ -277,51 +243,13 @@ def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     return torch.cat((turned.to(x.dtype), rest), dim=-1)
 
 
-def phi_config(config: ModelConfig, vocab_size: int, context: int) -> dict[str, Any]:
-    """`config.json` in the field names of transformers' `PhiForCausalLM`."""
-    return {
-        "architectures": ["PhiForCausalLM"],
-        "attention_dropout": 0.0,
-        "bos_token_id": END_OF_TEXT_ID,
-        "embd_pdrop": 0.0,
-        "eos_token_id": END_OF_TEXT_ID,
-        "hidden_act": "gelu_new",
-        "hidden_size": config.hidden,
-        "initializer_range": INIT_STD,
-        "intermediate_size": 4 * config.hidden,
-        "layer_norm_eps": NORM_EPSILON,
-        "max_position_embeddings": context,
-        "model_type": "phi",
-        "num_attention_heads": config.heads,
-        "num_hidden_layers": config.layers,
-        "num_key_value_heads": config.heads,
-        "partial_rotary_factor": config.rotary_share,
-        "qk_layernorm": False,
-        "resid_pdrop": 0.0,
-        "rope_theta": ROTARY_BASE,
-        "tie_word_embeddings": False,
-        "torch_dtype": "float32",
-        "vocab_size": vocab_size,
-    }
-
-
 def load_model(directory: Path, dropout: float = 0.0) -> Phi:
     """A model from the directory `Phi.save` wrote, in evaluation mode on the CPU, float32.
 
     Raises UserError where a file is missing, is no phi of ours, or does not hold every parameter in its shape.
     """
-    try:
-        fields = json.loads((directory / CONFIG).read_text(encoding="utf-8"))
-        config = ModelConfig(
-            layers=fields["num_hidden_layers"],
-            hidden=fields["hidden_size"],
-            heads=fields["num_attention_heads"],
-            rotary_share=fields["partial_rotary_factor"],
-        )
-        vocab_size, context = fields["vocab_size"], fields["max_position_embeddings"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f"{directory / CONFIG}: not a phi's configuration ({_line(error)})") from error
-    model = Phi(config, vocab_size, context, dropout)
+    described = read_config(directory)
+    model = Phi(described.config, described.vocab_size, described.context, dropout)
     try:
         model.load_state_dict(load_file(directory / WEIGHTS))
     except (OSError, RuntimeError, ValueError, SafetensorError) as error:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from hornbook.report.record import RunRecord
+from hornbook.report.record import RunRecord, StepRecord
 
 CODE = {  # outcomes of the step `examples`
     "ran": "all of its Python ran to the end",
@@ -52,9 +52,8 @@ def agreement_of(run: RunRecord) -> Agreement | None:
     )
 
 
-def section_rows(run: RunRecord) -> list[SectionRow]:
-    """What the step `examples` tells; empty where it has not finished or had no section to run."""
-    examples = run.step("examples")
+def section_rows(examples: StepRecord | None) -> list[SectionRow]:
+    """What a step `examples` tells; empty where it has not finished or had no section to run."""
     found = {} if examples is None else examples.facts["code"]
     whole = sum(found.values())
     return [

@@ -25,6 +25,7 @@ from hornbook.report.record import (
     DiversityRecord,
     DocumentSample,
     ExerciseSample,
+    FilterRecord,
     LossPoint,
     ModelRecord,
     ProblemSample,
@@ -33,6 +34,7 @@ from hornbook.report.record import (
     Score,
     ScoreBin,
     StepRecord,
+    TextbookRecord,
     TextbookSample,
 )
 from hornbook.run.manifest import MANIFEST, read_manifest
@@ -86,15 +88,17 @@ def collect(work: Path, run_file: Path) -> RunRecord:
         steps=steps,
         missing=tuple(name for name, _ in run.steps if name not in finished),
         models=tuple(_model_record(name, run, found, finished) for name, found in read_scores(run).items()),
-        bins=_score_bins(finished),
-        documents=_document_samples(finished),
+        filters=tuple(_filter(name, finished.get(name)) for name, _ in run.steps if _family(name) == "filter"),
         exercises=_exercise_samples(finished, work),
-        textbooks=_textbook_samples(finished),
+        textbooks=tuple(_textbooks(name, finished, work) for name, _ in run.steps if _family(name) == "textbooks"),
         problems=_problem_samples(tuple(run.models), finished),
-        broken=_broken_sections(finished, work),
         diversity=tuple(_diversity(step) for step in steps if step.family == "diversity"),
         failures={step.name: _failures(step) for step in steps if "ledger" in step.timing},
     )
+
+
+def _family(name: str) -> str:
+    return name.split(".")[0]
 
 
 def _read_json(path: Path) -> Any:
@@ -131,6 +135,7 @@ def _model_record(
 ) -> ModelRecord:
     trained, evaluated = steps.get(f"train.{name}"), steps.get(f"eval.{name}")
     config = run.recipe["models"][name]
+    facts = {} if trained is None else trained.facts
     verdicts: dict[str, Mapping[str, int]] = {}
     for path in sorted(evaluated.directory.glob("outcomes-*.parquet")) if evaluated is not None else ():
         kinds = Counter(str(kind) for (kind,) in read_columns(path, ["outcome"]))
@@ -142,6 +147,10 @@ def _model_record(
         mixture=config["mixture"],
         scores={task: _score(task, entry) for task, entry in scores.items()},
         losses=() if trained is None else tuple(_losses(trained.directory / "losses.jsonl")),
+        parameters=facts.get("parameters"),
+        epochs=facts.get("epochs", {}),
+        held_out_loss=facts.get("held_out_loss", {}),
+        selected_step=facts.get("selected_step"),
         verdicts=verdicts,
     )
 
@@ -164,18 +173,12 @@ def _losses(path: Path) -> Iterator[LossPoint]:
         yield LossPoint(step, tokens, loss, rate)
 
 
-def _score_bins(steps: Mapping[str, StepRecord]) -> tuple[ScoreBin, ...]:
-    if "filter" not in steps:
-        return ()
-    bins = steps["filter"].facts["scores"]
-    return tuple(ScoreBin(bin_["from"], bin_["to"], bin_["kept"], bin_["dropped"]) for bin_ in bins)
-
-
-def _document_samples(steps: Mapping[str, StepRecord]) -> tuple[DocumentSample, ...]:
-    """The samples the filter step drew from each point of score, the highest first, kept before dropped."""
-    if "filter" not in steps:
-        return ()
-    return tuple(
+def _filter(name: str, step: StepRecord | None) -> FilterRecord:
+    """The scores, and the samples the step drew from each point of score, the highest first, kept before dropped."""
+    if step is None:
+        return FilterRecord(name, (), ())
+    bins = tuple(ScoreBin(bin_["from"], bin_["to"], bin_["kept"], bin_["dropped"]) for bin_ in step.facts["scores"])
+    samples = (
         DocumentSample(
             low=row["from"],
             high=row["to"],
@@ -185,8 +188,9 @@ def _document_samples(steps: Mapping[str, StepRecord]) -> tuple[DocumentSample, 
             text=row["text"],
             characters=row["characters"],
         )
-        for row in _read_json(steps["filter"].directory / "samples.json")
+        for row in _read_json(step.directory / "samples.json")
     )
+    return FilterRecord(name, bins, tuple(samples))
 
 
 def _smallest_ids(ids: Iterator[str], number: int) -> set[str]:
@@ -224,20 +228,24 @@ def _take_in_turn(rows: Mapping[str, list[Dropped]], number: int) -> list[Droppe
     return turns[:number]
 
 
-def _textbook_samples(steps: Mapping[str, StepRecord]) -> tuple[TextbookSample, ...]:
-    if "textbooks" not in steps:
-        return ()
-    path = steps["textbooks"].directory / "documents.parquet"
+def _textbooks(name: str, steps: Mapping[str, StepRecord], work: Path) -> TextbookRecord:
+    written, examples = steps.get(name), steps.get(name.replace("textbooks", "examples", 1))
+    return TextbookRecord(
+        step=name,
+        samples=() if written is None else _textbook_samples(written),
+        broken=() if examples is None else _broken_sections(examples, work),
+    )
+
+
+def _textbook_samples(textbooks: StepRecord) -> tuple[TextbookSample, ...]:
+    path = textbooks.directory / "documents.parquet"
     chosen = _smallest_ids((row[0] for row in read_columns(path, ["id"])), TEXTBOOKS)
     found = sorted((row for row in read_rows(path, Document) if row.id in chosen), key=lambda row: row.id)
     return tuple(TextbookSample(row.source, row.text) for row in found)
 
 
-def _broken_sections(steps: Mapping[str, StepRecord], work: Path) -> tuple[BrokenSection, ...]:
+def _broken_sections(examples: StepRecord, work: Path) -> tuple[BrokenSection, ...]:
     """Sections whose code did not run, of each outcome alike: the dropped ones, or where none was, those marked."""
-    if "examples" not in steps:
-        return ()
-    examples = steps["examples"]
     by_outcome: dict[str, list[Dropped]] = {}
     for row in read_rows(examples.directory / "dropped.parquet", Dropped):
         of_outcome = by_outcome.setdefault(row.reason, [])

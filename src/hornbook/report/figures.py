@@ -153,14 +153,16 @@ def bits_dots(key: str, title: str, scores: Sequence[tuple[str, int, Score]]) ->
                 f"{score.value:.3f}", (score.value, row), xytext=(0, 8), textcoords="offset points",
                 ha="center", fontsize=11.5,
             )  # fmt: skip
-        axes.set_yticks(range(len(scores)), [_short(name, 12) for name, _, _ in scores])
+        names = [_short(name, 12) for name, _, _ in scores]
+        axes.set_yticks(range(len(scores)), names)
         axes.tick_params(axis="y", length=0, labelcolor=INK)
         axes.set_ylim(len(scores) - 0.5, -0.9)
         axes.set_ylabel("model")
         axes.set_xlabel("bits per byte (lower is better)")
         axes.margins(x=0.16)
         axes.xaxis.set_major_locator(MaxNLocator(5))
-        figure.subplots_adjust(left=0.14, right=0.97, top=0.98, bottom=46 / (82 + 32 * len(scores)))
+        left = (36 + 7.4 * max(map(len, names))) / 310  # the axis' title, and its names at about 7.4 pixels a letter
+        figure.subplots_adjust(left=left, right=0.97, top=0.98, bottom=46 / (82 + 32 * len(scores)))
         return _svg(figure, key, title)
 
 

@@ -21,12 +21,14 @@ DOES = {
     "pack": "tokenize and pack",
 }
 # Steps whose rows the next step of a lane reads too, but does not pass on, and what those rows are.
-ASIDES = {"topics": "topics", "independent_tests": "sets of tests"}
+ASIDES = {"topics": "topics", "independent_tests": "sets of tests", "corpus": "texts to draw extracts from"}
 STARTS = ("topics", "textbooks", "exercises")  # their rows are new, whatever they read
 SETS = {
     "raw": "Raw code",
     "filtered": "Filtered code",
+    "web": "Filtered web text",
     "textbooks": "Synthetic textbooks",
+    "general_textbooks": "Synthetic textbooks of general knowledge",
     "exercises": "Synthetic exercises",
 }
 
@@ -89,14 +91,21 @@ def _source(step: StepRecord, carrying: Mapping[str, StepRecord]) -> StepRecord 
     """The step whose rows this one takes."""
     if step.family in STARTS:
         return None
-    found = (carrying[name] for name in step.inputs.values() if name in carrying)
-    return next((source for source in found if source.family not in ASIDES), None)
+    return next((source for source in _carriers(step, carrying) if not _is_aside(source, step)), None)
 
 
 def _asides(step: StepRecord, carrying: Mapping[str, StepRecord]) -> list[StepRecord]:
     """The steps whose rows this one reads beside those it takes."""
-    found = (carrying[name] for name in step.inputs.values() if name in carrying)
-    return [source for source in found if source.family in ASIDES]
+    return [source for source in _carriers(step, carrying) if _is_aside(source, step)]
+
+
+def _carriers(step: StepRecord, carrying: Mapping[str, StepRecord]) -> list[StepRecord]:
+    return [carrying[name] for name in step.inputs.values() if name in carrying]
+
+
+def _is_aside(source: StepRecord, step: StepRecord) -> bool:
+    """Whether a step reads the rows of another beside its own; a corpus is one's own but for what writes anew."""
+    return source.family in ASIDES and (source.family != "corpus" or step.family in STARTS)
 
 
 def _lane(last: StepRecord, carrying: Mapping[str, StepRecord], run: RunRecord) -> Lane:
@@ -106,7 +115,7 @@ def _lane(last: StepRecord, carrying: Mapping[str, StepRecord], run: RunRecord) 
     packed = last.name.removeprefix("pack.")
     return Lane(
         title=SETS.get(packed, packed) if last.family == "pack" else f"As far as {last.name}",
-        boxes=tuple(_box(one) for step in steps for one in (*_asides(step, carrying), step)),
+        boxes=tuple(box for step in steps for box in _boxes(step, carrying)),
         read_by=tuple((model.name, share) for model in run.models if (share := _share(model.mixture, packed)) > 0),
     )
 
@@ -115,7 +124,13 @@ def _share(mixture: Mapping[str, float], packed: str) -> float:
     return mixture.get(packed, 0.0) / sum(mixture.values())
 
 
-def _box(step: StepRecord) -> Box:
+def _boxes(step: StepRecord, carrying: Mapping[str, StepRecord]) -> Iterator[Box]:
+    for source in _asides(step, carrying):
+        yield _box(source, ASIDES[source.family])
+    yield _box(step, "")
+
+
+def _box(step: StepRecord, aside: str) -> Box:
     read, kept = (None, 0) if step.counts is None else (step.counts.read, step.counts.kept)
     return Box(
         kind=step.family,
@@ -126,7 +141,7 @@ def _box(step: StepRecord) -> Box:
         held_out=step.facts.get("held_out"),
         drops=tuple(_drops(step)),
         tokens=step.facts.get("tokens"),
-        aside=ASIDES.get(step.family, ""),
+        aside=aside,
     )
 
 

@@ -3,16 +3,19 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from hornbook.recipe import BUILTIN
 from hornbook.report.record import RunRecord
 
-TEACHERS = {  # the section of the recipe that names a step's teacher
-    "annotate": "annotate",
-    "topics": "topics",
-    "textbooks": "textbooks",
-    "exercises": "exercises",
-    "independent_tests": "exercises",
+TEACHERS = {  # where the recipe names a step's teacher
+    "annotate": ("annotate",),
+    "annotate.web": ("web", "annotate"),
+    "topics": ("topics",),
+    "textbooks": ("textbooks",),
+    "textbooks.general": ("general_textbooks",),
+    "exercises": ("exercises",),
+    "independent_tests": ("exercises",),
 }
 
 
@@ -72,8 +75,8 @@ def ledger_of(run: RunRecord) -> Ledger:
     return Ledger(
         entries=entries,
         total=_total(entries),
-        builtin=tuple(step.name for step in run.steps if _teacher(run, step.name) == BUILTIN),
-        to_come=tuple(name for name in run.missing if _teacher(run, name) not in (BUILTIN, None)),
+        builtin=tuple(step.name for step in run.steps if teacher_of(run, step.name) == BUILTIN),
+        to_come=tuple(name for name in run.missing if teacher_of(run, name) not in (BUILTIN, None)),
     )
 
 
@@ -84,10 +87,14 @@ def prompts_of(run: RunRecord) -> Iterator[Prompt]:
             yield Prompt(step.name, name, text)
 
 
-def _teacher(run: RunRecord, step: str) -> object:
+def teacher_of(run: RunRecord, step: str) -> Any:
     """The teacher of a step as the recipe has it; None where it asks none."""
-    section = run.description.recipe.get(TEACHERS.get(step, ""))
-    return None if section is None else section["teacher"]
+    if step not in TEACHERS:
+        return None
+    section = run.description.recipe
+    for part in TEACHERS[step]:
+        section = section[part]
+    return section["teacher"]
 
 
 def _total(entries: tuple[Entry, ...]) -> Entry:

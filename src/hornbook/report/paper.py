@@ -4,6 +4,8 @@
 third group (350M parameters, 26B tokens) is left out: its values could not be checked against the text.
 """
 
+from collections.abc import Sequence
+
 from hornbook.report.figures import Bar, BarGroup
 
 PAPER_MODELS = ("A", "B", "C")
@@ -19,14 +21,14 @@ PAPER_NOTE = (
 )
 
 
-def paper_groups() -> tuple[BarGroup, ...]:
-    """The paper's bars, in the colours of the models of the same names."""
+def paper_groups(models: Sequence[str]) -> tuple[BarGroup, ...]:
+    """The paper's bars, in the order and the colours of the models of the same names, where B and C are among ours."""
+    if not {"B", "C"} <= set(models) or not set(models) <= set(PAPER_MODELS):
+        return ()
     return tuple(
         BarGroup(
             name,
-            tuple(
-                Bar(model, place, height) for place, (model, height) in enumerate(zip(PAPER_MODELS, bars, strict=True))
-            ),
+            tuple(Bar(model, place, bars[PAPER_MODELS.index(model)]) for place, model in enumerate(models)),
         )
         for name, bars in FIGURE_2_1
     )

@@ -63,10 +63,14 @@ class ModelRecord:
 
     name: str
     label: str
-    start: str  # `scratch`, or the name of another model
+    start: str  # `scratch`, `pretrained`, or the name of another model
     mixture: Mapping[str, float]
     scores: Mapping[str, Score]  # by task
     losses: tuple[LossPoint, ...]
+    parameters: int | None
+    epochs: Mapping[str, float]  # by set: how often each of its sequences was read
+    held_out_loss: Mapping[str, float]  # by set, at the last step, in nats per token; empty where none was measured
+    selected_step: int | None  # the checkpoint that became the model, where the best one does
     verdicts: Mapping[str, Mapping[str, int]]  # by task: how many samples had each outcome
 
 
@@ -114,6 +118,15 @@ class DocumentSample:
 
 
 @dataclass(frozen=True, slots=True)
+class FilterRecord:
+    """What a filter did to its corpus."""
+
+    step: str  # `filter`, or `filter.web`
+    bins: tuple[ScoreBin, ...]
+    documents: tuple[DocumentSample, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExerciseSample:
     """An exercise and what became of its solution in the sandbox; `reason` is empty where it passed."""
 
@@ -137,6 +150,15 @@ class BrokenSection:
     outcome: str  # failed, timeout
     detail: str
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class TextbookRecord:
+    """Samples of a set of textbooks; what is not there yet is empty."""
+
+    step: str  # `textbooks`, or `textbooks.general`
+    samples: tuple[TextbookSample, ...]
+    broken: tuple[BrokenSection, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,12 +191,10 @@ class RunRecord:
     steps: tuple[StepRecord, ...]  # that are finished, in the order of the pipeline
     missing: tuple[str, ...]  # names of the steps that are not
     models: tuple[ModelRecord, ...]
-    bins: tuple[ScoreBin, ...]
-    documents: tuple[DocumentSample, ...]
+    filters: tuple[FilterRecord, ...]  # one for each filter of the run, finished or not
     exercises: tuple[ExerciseSample, ...]
-    textbooks: tuple[TextbookSample, ...]
+    textbooks: tuple[TextbookRecord, ...]  # one for each set of textbooks of the run, finished or not
     problems: tuple[ProblemSample, ...]
-    broken: tuple[BrokenSection, ...]
     diversity: tuple[DiversityRecord, ...]
     failures: Mapping[str, Mapping[str, int]]  # of each step that asked a model: its unusable replies by reason
 

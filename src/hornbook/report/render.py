@@ -15,8 +15,19 @@ from markupsafe import Markup
 
 from hornbook.report import agreement, diversity, figures, flow, ledger
 from hornbook.report.collect import collect
-from hornbook.report.paper import PAPER_MODELS, PAPER_NOTE, paper_groups
-from hornbook.report.record import DiversityRecord, ModelRecord, RunRecord, Score, StepRecord
+from hornbook.report.paper import PAPER_NOTE, paper_groups
+from hornbook.report.record import (
+    BrokenSection,
+    DiversityRecord,
+    DocumentSample,
+    FilterRecord,
+    ModelRecord,
+    RunRecord,
+    Score,
+    StepRecord,
+    TextbookRecord,
+    TextbookSample,
+)
 from hornbook.report.shown import (
     bytes_text,
     duration,
@@ -51,7 +62,6 @@ class Charts:
     bits: tuple[tuple[str, str, Markup], ...]  # task, what it is, picture
     losses: Markup
     learning_rates: Markup
-    scores: Markup
     diversity: Mapping[str, tuple[tuple[Markup, str], ...]]  # by set: pictures and captions
 
 
@@ -94,11 +104,14 @@ def render_report(run: RunRecord, out: Path) -> None:
         paper_note=PAPER_NOTE,
         results=result_rows(run),
         tasks=TASKS,
+        sets=flow.SETS,
         series={model.name: place % len(figures.SERIES) + 1 for place, model in enumerate(run.models)},
         lanes=flow.lanes(run),
         drops=list(flow.drops(run)),
         agreement=agreement.agreement_of(run),
-        sections=agreement.section_rows(run),
+        curated=[_curated(run, found) for found in run.filters],
+        textbooks=[_textbooks(run, found) for found in run.textbooks],
+        exercises_by=teacher_of(run, "exercises"),
         diversity=[diversity.table_of(found) for found in run.diversity],
         ledger=ledger.ledger_of(run),
         prompts=list(ledger.prompts_of(run)),
@@ -115,21 +128,16 @@ def render_report(run: RunRecord, out: Path) -> None:
 def draw_charts(run: RunRecord) -> Charts:
     """All pictures of the page."""
     ours = _rate_groups(run)
-    like_paper = tuple(model.name for model in run.models) == PAPER_MODELS
-    paper = paper_groups() if like_paper and ours else ()
+    paper = paper_groups([model.name for model in run.models]) if ours else ()
     highest = [bar.high or bar.height or 0.0 for group in (*ours, *paper) for bar in group.bars]
     top = max([10.0, *(height * 1.12 for height in highest)])
     trained = [figures.Curve(model.name, place, model.losses) for place, model in enumerate(run.models) if model.losses]
-    cut = next((step.facts["cut"] for step in run.steps if step.name == "filter"), None)
     return Charts(
         rates=_picture(figures.rate_bars("rates", "pass@1 of this run's models", ours, top)) if ours else Markup(),
         paper=_picture(figures.rate_bars("paper", "pass@1 in the phi-1 paper", paper, top)) if paper else Markup(),
         bits=tuple(_bits_charts(run)),
         losses=_picture(figures.loss_curves("losses", "training loss", trained)) if trained else Markup(),
         learning_rates=_picture(figures.learning_rates("rate", "learning rate", trained)) if trained else Markup(),
-        scores=_picture(figures.score_histogram("scores", "documents by score", run.bins, cut))
-        if cut is not None and run.bins
-        else Markup(),
         diversity={found.name: tuple(_diversity_charts(found)) for found in run.diversity},
     )
 
@@ -169,6 +177,71 @@ def _bits_charts(run: RunRecord) -> Iterator[tuple[str, str, Markup]]:
         if _metric(run, task) == "bits_per_byte" and any(score.value is not None for _, _, score in scores):
             name, what = TASKS.get(task, (task, ""))
             yield name, what, _picture(figures.bits_dots(f"bits-{task}", f"bits per byte: {name}", scores))
+
+
+@dataclass(frozen=True, slots=True)
+class Curated:
+    """One corpus that a classifier filtered."""
+
+    key: str  # ends ids; empty for the code
+    title: str
+    teacher: str
+    classifier: StepRecord | None
+    picture: Markup  # of the scores; empty until it has filtered
+    documents: tuple[DocumentSample, ...]
+
+
+def _curated(run: RunRecord, found: FilterRecord) -> Curated:
+    suffix = found.step.removeprefix("filter")
+    done = run.step(found.step)
+    picture = Markup()
+    if done is not None and found.bins:
+        name = f"scores{suffix.replace('.', '-')}"
+        picture = _picture(figures.score_histogram(name, "documents by score", found.bins, done.facts["cut"]))
+    return Curated(
+        key=suffix.removeprefix("."),
+        title=flow.SETS["web" if suffix else "filtered"],
+        teacher=teacher_of(run, f"annotate{suffix}"),
+        classifier=run.step(f"classify{suffix}"),
+        picture=picture,
+        documents=found.documents,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Textbooks:
+    """One set of textbooks."""
+
+    step: str  # that writes it
+    general: bool  # about general knowledge
+    teacher: str
+    written: StepRecord | None
+    samples: tuple[TextbookSample, ...]
+    examples: StepRecord | None
+    sections: list[agreement.SectionRow]
+    broken: tuple[BrokenSection, ...]
+
+
+def _textbooks(run: RunRecord, found: TextbookRecord) -> Textbooks:
+    suffix = found.step.removeprefix("textbooks")
+    examples = run.step(f"examples{suffix}")
+    return Textbooks(
+        step=found.step,
+        general=bool(suffix),
+        teacher=teacher_of(run, found.step),
+        written=run.step(found.step),
+        samples=found.samples,
+        examples=examples,
+        sections=agreement.section_rows(examples),
+        broken=found.broken,
+    )
+
+
+def teacher_of(run: RunRecord, step: str) -> str:
+    """Who teaches a step of the run; empty where the run has no such step."""
+    if step not in dict(run.description.steps):
+        return ""
+    return teacher_name(ledger.teacher_of(run, step))
 
 
 def _diversity_charts(found: DiversityRecord) -> Iterator[tuple[Markup, str]]:

@@ -16,6 +16,7 @@ from hornbook.recipe import BUILTIN, TeacherConfig
 from hornbook.records import Document, Topic, content_id
 from hornbook.synthesize.topic_tree import Words, read_curriculum, read_taxonomy, read_words
 from hornbook.tables import read_rows
+from hornbook.teacher.builtin.general import GENERAL_STYLES
 from hornbook.teacher.builtin.grammar import FAMILIES, reach
 from hornbook.teacher.builtin.lessons import AUDIENCES
 from hornbook.teacher.builtin.textbook import STYLES
@@ -66,14 +67,13 @@ def section_requests(
 ) -> Callable[[int, int], TextbookRequest]:
     """The stream of requests for textbook sections: (seed, number) → request.
 
-    Topic × audience × style, and for a model a noun, a verb and an adjective that must occur.
+    Topic × audience × style, and a noun, a verb and an adjective that must occur; not the words where the built-in
+    teacher writes about code, for it knows its own topics alone.
     """
-    if teacher == BUILTIN:
+    if teacher == BUILTIN and about == "code":
         return _builtin_section
     words = read_words()
-    chosen = topics or _leaves(read_curriculum() if about == "code" else read_taxonomy())
-    audiences = tuple(AUDIENCES) if about == "code" else words.audiences
-    styles = words.code_styles if about == "code" else words.styles
+    chosen, audiences, styles = _section_choices(teacher, about, topics)
 
     def request(seed: int, number: int) -> TextbookRequest:
         rng = Random(f"textbook {seed} {number}")  # noqa: S311 (no secret)
@@ -90,6 +90,17 @@ def section_requests(
         )
 
     return request
+
+
+def _section_choices(
+    teacher: TeacherConfig, about: Literal["code", "general"], topics: Sequence[Topic]
+) -> tuple[Sequence[Topic], tuple[str, ...], tuple[str, ...]]:
+    """The topics, audiences and styles of sections; the built-in teacher has styles of its own."""
+    words = read_words()
+    if about == "code":
+        return topics or _leaves(read_curriculum()), tuple(AUDIENCES), words.code_styles
+    styles = GENERAL_STYLES if teacher == BUILTIN else words.styles
+    return topics or _leaves(read_taxonomy()), words.audiences, styles
 
 
 def draw_extracts(directory: Path | None, seed: int) -> tuple[str, ...]:
@@ -166,12 +177,10 @@ def exercises_in_reach(teacher: TeacherConfig, topics: Sequence[Topic]) -> int:
 
 
 def sections_in_reach(teacher: TeacherConfig, about: Literal["code", "general"], topics: Sequence[Topic]) -> int:
-    """How many requests for sections differ, their extracts aside. Of the built-in teacher: how many sections differ in
-    audience, style, or the composition or constants of their example, wording aside."""
-    if teacher == BUILTIN:
+    """How many requests for sections differ, their extracts aside. Of the built-in teacher and code: how many sections
+    differ in audience, style, or the composition or constants of their example, wording aside."""
+    if teacher == BUILTIN and about == "code":
         return exercises_in_reach(teacher, topics) * len(AUDIENCES) * len(STYLES)
     words = read_words()
-    chosen = topics or _leaves(read_curriculum() if about == "code" else read_taxonomy())
-    audiences = len(AUDIENCES) if about == "code" else len(words.audiences)
-    styles = len(words.code_styles if about == "code" else words.styles)
-    return len(chosen) * audiences * styles * len(words.nouns) * len(words.verbs) * len(words.adjectives)
+    chosen, audiences, styles = _section_choices(teacher, about, topics)
+    return len(chosen) * len(audiences) * len(styles) * len(words.nouns) * len(words.verbs) * len(words.adjectives)

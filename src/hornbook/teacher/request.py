@@ -34,6 +34,7 @@ A = TypeVar("A")
 A_co = TypeVar("A_co", covariant=True)
 Task = Literal["rate", "textbook", "exercise", "tests", "topics", "grade"]
 Subject = Literal["code", "general"]
+Genre = Literal["code", "prose"]
 HIGHEST_SCORE, HIGHEST_GRADE = 5.0, 10.0
 
 
@@ -97,17 +98,24 @@ class Request(ABC, Generic[A_co]):
 
 @dataclass(frozen=True, slots=True)
 class RateRequest(Request[Rated]):
-    """Rate the educational value of one document (phi-1, section 2.1)."""
+    """Rate the educational value of one document (phi-1, section 2.1; phi-1.5 for prose)."""
 
     document: str
     source: str
+    about: Genre = "code"  # what the document is, and so what is asked of it
     task: ClassVar[Task] = "rate"
     schema: ClassVar[type[BaseModel] | None] = RatingReply
 
     @property
+    def prompt_name(self) -> str:
+        """By what the document is."""
+        return prompt_of_rating(self.about)
+
+    @property
     def subject(self) -> str:
-        """The document."""
-        return f"rate {content_id(self.document)} of {self.source}"
+        """The document, and what it is read as."""
+        read_as = " as prose" if self.about == "prose" else ""
+        return f"rate {content_id(self.document)} of {self.source}{read_as}"
 
     @property
     def echo(self) -> str:
@@ -116,7 +124,7 @@ class RateRequest(Request[Rated]):
 
     def render(self) -> str:
         """The prompt."""
-        return _fill("rate", document=self.document, source=self.source, echo=self.echo)
+        return _fill(self.prompt_name, document=self.document, source=self.source, echo=self.echo)
 
     def parse(self, reply: str) -> Rated:
         """A score from 0 to 5 and why."""
@@ -125,6 +133,11 @@ class RateRequest(Request[Rated]):
         if not 0 <= found.score <= HIGHEST_SCORE:
             raise TeacherError("wrong schema", f"a score of {found.score}, outside of 0 to {HIGHEST_SCORE:g}")
         return Rated(found.score, found.rationale)
+
+
+def prompt_of_rating(about: Genre) -> str:
+    """The prompt for a rating."""
+    return "rate" if about == "code" else "rate_prose"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,7 @@ import numpy.typing as npt
 from tokenizers import Tokenizer
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import END_OF_TEXT_ID
-from hornbook.model.vocabulary import TOKENIZER, load_tokenizer
+from hornbook.model.vocabulary import TOKENIZER, end_of_text, entries, load_tokenizer
 from hornbook.records import Dropped
 from hornbook.run.progress import Bar
 from hornbook.run.step import Counts, Inputs, Result, Workspace
@@ -38,6 +37,7 @@ class Packed:
     sequence_length: int
     vocab_size: int
     tokenizer_sha256: str
+    end_of_text: int  # the id that separates documents
 
     @property
     def sequences(self) -> int:
@@ -50,7 +50,9 @@ def open_packed(directory: Path) -> Packed:
     try:
         index = json.loads((directory / INDEX).read_text(encoding="utf-8"))
         tokens = np.memmap(directory / TOKENS, dtype=np.dtype(index["dtype"]), mode="r")
-        packed = Packed(tokens, index["sequence_length"], index["vocab_size"], index["tokenizer_sha256"])
+        packed = Packed(
+            tokens, index["sequence_length"], index["vocab_size"], index["tokenizer_sha256"], index["end_of_text"]
+        )
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"{directory}: not a packed set ({error}); run its `pack` step again") from error
     if len(tokens) != index["tokens"]:
@@ -68,7 +70,7 @@ def pack_set(config: PackStep, inputs: Inputs, work: Workspace) -> Result:
     documents = inputs["documents"]
     tokenizer = load_tokenizer(inputs["tokenizer"])
     sha256 = file_sha256(inputs["tokenizer"] / TOKENIZER)
-    vocab_size = tokenizer.get_vocab_size()
+    vocab_size = entries(tokenizer)
     dtype = np.dtype("<u2" if vocab_size <= 2**16 else "<u4")
     order = _read_order(documents, config.seed)
     if not len(order.rows):
@@ -86,6 +88,7 @@ def pack_set(config: PackStep, inputs: Inputs, work: Workspace) -> Result:
         "sequence_length": config.pack.sequence_length,
         "documents": kept,
         "vocab_size": vocab_size,
+        "end_of_text": end_of_text(tokenizer),
         "tokenizer_sha256": sha256,
     }
     (work.directory / INDEX).write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
@@ -130,7 +133,7 @@ class _Encoded:
 
 def _encode(directory: Path, tokenizer: Tokenizer, order: _Order, budget: int, encoded: _Encoded, bar: Bar) -> None:
     """Encode texts in the order until they fill the budget: no more text than that, in few passes over the table."""
-    ranks, reach = order.ranks(), np.cumsum(order.bytes[order.rows])
+    ranks, reach, ending = order.ranks(), np.cumsum(order.bytes[order.rows]), end_of_text(tokenizer)
     done, bytes_per_token = 0, BYTES_PER_TOKEN
     with open(encoded.path, "wb") as file:
         while done < len(ranks) and encoded.tokens < budget:
@@ -140,8 +143,10 @@ def _encode(directory: Path, tokenizer: Tokenizer, order: _Order, budget: int, e
             numbered = ((row, text) for row, (_, text) in enumerate(read_texts(directory)) if chosen[row])
             while batch := list(islice(numbered, BATCH_TEXTS)):
                 texts = [text for _, text in batch]
-                for (row, _), encoding in zip(batch, tokenizer.encode_batch_fast(texts), strict=True):
-                    ids = np.array([*encoding.ids, END_OF_TEXT_ID], encoded.dtype)
+                for (row, _), encoding in zip(
+                    batch, tokenizer.encode_batch_fast(texts, add_special_tokens=False), strict=True
+                ):
+                    ids = np.array([*encoding.ids, ending], encoded.dtype)
                     encoded.spans[row] = encoded.tokens, len(ids)
                     encoded.tokens += len(ids)
                     file.write(ids.tobytes())

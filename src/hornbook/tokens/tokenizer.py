@@ -1,4 +1,4 @@
-"""A byte-level BPE trained on the training text, with pieces cut for Python."""
+"""The tokenizer of a recipe: a byte-level BPE trained on its text, with pieces cut for Python, or one of others."""
 
 import hashlib
 from collections.abc import Iterator
@@ -8,7 +8,9 @@ from typing import Any
 from tokenizers import Regex, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hornbook.errors import UserError
-from hornbook.model.vocabulary import END_OF_TEXT, TOKENIZER
+from hornbook.model.source import fingerprint_tokenizer, locate_tokenizer
+from hornbook.model.vocabulary import END_OF_TEXT, TOKENIZER, end_of_text, entries, read_foreign
+from hornbook.recipe import HubTokenizer, TrainedTokenizer
 from hornbook.run.step import Counts, Inputs, Result, Workspace
 from hornbook.step_config import TokenizerStep
 from hornbook.tables import read_columns
@@ -74,7 +76,24 @@ def hash_order(seed: int, row_id: str) -> int:
 
 
 def train_tokenizer(config: TokenizerStep, inputs: Inputs, work: Workspace) -> Result:
-    """Train on about `sample_bytes` of each input, sampled by the hash of the row's id. Writes `tokenizer.json`."""
+    """Make the tokenizer of the recipe: writes `tokenizer.json`.
+
+    A trained one is trained on about `sample_bytes` of each input, sampled by the hash of the row's id. One of the hub
+    is fetched, the one of a pretrained model is that of the input `pretrained`. Raises UserError where the inputs hold
+    no text, and for a tokenizer of others that does not give every text back.
+    """
+    if isinstance(config.tokenizer, TrainedTokenizer):
+        return _train(config.tokenizer, config.seed, inputs, work)
+    if isinstance(config.tokenizer, HubTokenizer):
+        directory, origin = locate_tokenizer(config.tokenizer), fingerprint_tokenizer(config.tokenizer)
+    else:
+        directory, origin = inputs["pretrained"], {}
+    tokenizer = read_foreign(directory)
+    tokenizer.save(str(work.directory / TOKENIZER))
+    return Result(facts={"vocab_size": entries(tokenizer), "end_of_text": end_of_text(tokenizer), **origin})
+
+
+def _train(config: TrainedTokenizer, seed: int, inputs: Inputs, work: Workspace) -> Result:
     sizes = {name: _text_bytes(directory) for name, directory in sorted(inputs.items())}
     if not any(sizes.values()):
         raise UserError("tokenizer: its inputs hold no text; loosen the filters before it")
@@ -82,23 +101,24 @@ def train_tokenizer(config: TokenizerStep, inputs: Inputs, work: Workspace) -> R
     sampled = dict.fromkeys(sizes, 0)
 
     def sample() -> Iterator[str]:
-        total = sum(min(size, config.tokenizer.sample_bytes) for size in sizes.values())
+        total = sum(min(size, config.sample_bytes) for size in sizes.values())
         with work.progress.bar("reading text", total / 1e6, "MB") as bar:
             for name, size in sizes.items():
-                below = min(1.0, config.tokenizer.sample_bytes / max(size, 1)) * 2.0**64
+                below = min(1.0, config.sample_bytes / max(size, 1)) * 2.0**64
                 for row_id, text in read_texts(inputs[name]):
                     counts["read"] += 1
-                    if hash_order(config.seed, row_id) < below:
+                    if hash_order(seed, row_id) < below:
                         counts["kept"] += 1
                         length = len(text.encode())
                         sampled[name] += length
                         bar.advance(length / 1e6)
                         yield text
 
-    tokenizer = train_bpe(sample(), config.tokenizer.vocab_size)
+    tokenizer = train_bpe(sample(), config.vocab_size)
     tokenizer.save(str(work.directory / TOKENIZER))
     facts: dict[str, Any] = {
-        "vocab_size": tokenizer.get_vocab_size(),
+        "vocab_size": entries(tokenizer),
+        "end_of_text": end_of_text(tokenizer),
         "rows_read": counts["read"],
         "rows_sampled": counts["kept"],
         "sampled_bytes": sampled,

@@ -1,24 +1,38 @@
 """A training run on disk: model, optimizer and position as one unit that is either whole or not there.
 
-`checkpoint.json` names the tensor file it belongs to and its SHA-256; replacing it is the moment a checkpoint becomes
-the latest. There is no state of a random generator to keep: each step seeds its own from (seed, step).
+Tensors are written by torch.distributed.checkpoint as safetensors files, each process its part, so that another number
+of processes can take them up. `checkpoint.json` names the folder it belongs to and the SHA-256 of each of its files;
+replacing it is the moment a checkpoint becomes the latest. The latest one is kept, and the best one's weights where the
+recipe selects by held-out loss. There is no state of a random generator to keep: every micro-batch seeds its own.
 """
 
 import hashlib
 import json
 import os
+import shutil
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor
+from torch.distributed.checkpoint.api import CheckpointException
+from torch.distributed.checkpoint.hf_storage import HuggingFaceStorageReader, HuggingFaceStorageWriter
+from torch.distributed.checkpoint.state_dict_loader import load
+from torch.distributed.checkpoint.state_dict_saver import save
 
 from hornbook.errors import UserError
+from hornbook.model.transformer import Phi
+from hornbook.train.optim import MOMENTS
+from hornbook.train.parallel import World, whole
 
 POINTER = "checkpoint.json"
-MOMENTS = ("exp_avg", "exp_avg_sq")
+BEST = "best-{step:08d}.safetensors"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,68 +41,153 @@ class Position:
 
     step: int  # the next one to do
     losses_bytes: int  # of losses.jsonl: what was written by then
+    loss_scale: float = 1.0
+    good_steps: int = 0  # without overflow, since the scale changed
+    skipped: int = 0  # steps that overflowed
+    micro_batch: int = 0  # found on the machine that wrote the checkpoint; 0: not yet
+    recompute: bool = False  # whether it needed activation checkpointing
+    best_step: int = 0  # steps done at the best checkpoint; 0: none yet
+    best_loss: float = 0.0  # its held-out loss in nats a token
 
 
-def save_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer, position: Position) -> None:
-    """Write the run's state and drop the checkpoint before it. Killed anywhere, one of the two is there, whole."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    for name, parameter in model.named_parameters():
-        for moment in MOMENTS:
-            tensors[f"{moment}.{name}"] = optimizer.state[parameter][moment]
-    path = directory / f"checkpoint-{position.step:08d}.safetensors"
-    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, path)
-    _sync(path)
-    pointer = {"file": path.name, "sha256": _sha256(path), **asdict(position)}
-    writing = directory / f"{POINTER}.writing"
-    writing.write_text(json.dumps(pointer) + "\n", encoding="utf-8")
-    _sync(writing)
-    writing.replace(directory / POINTER)
-    _sync(directory)
-    for other in directory.glob("checkpoint-*.safetensors"):
-        if other != path:
+def save_checkpoint(
+    directory: Path, phi: Phi, optimizer: torch.optim.Optimizer, position: Position, world: World
+) -> None:
+    """Write the run's state and drop the checkpoint before it. Killed anywhere, one of the two is there, whole.
+
+    All processes call it; they need to see the same directory.
+    """
+    folder = directory / f"checkpoint-{position.step:08d}"
+    writing = folder.with_name(folder.name + ".writing")
+    if world.rank == 0:
+        for left in (folder, writing):
+            shutil.rmtree(left, ignore_errors=True)
+        writing.mkdir()
+    world.wait()
+    with _quiet():
+        writer = HuggingFaceStorageWriter(str(writing), save_distributed=True)
+        save(_state(phi, optimizer), storage_writer=writer, no_dist=world.size == 1)
+    if world.rank == 0:
+        _publish(directory, folder, writing, position)
+    world.wait()
+
+
+def _publish(directory: Path, folder: Path, writing: Path, position: Position) -> None:
+    for path in writing.iterdir():
+        sync(path)
+    sync(writing)
+    writing.rename(folder)
+    best = [directory / BEST.format(step=position.best_step)] if position.best_step else []
+    files = {path.relative_to(directory).as_posix(): sha256(path) for path in [*sorted(folder.iterdir()), *best]}
+    pointer = {"folder": folder.name, "files": files, "position": asdict(position)}
+    pointing = directory / f"{POINTER}.writing"
+    pointing.write_text(json.dumps(pointer, indent=1) + "\n", encoding="utf-8")
+    sync(pointing)
+    pointing.replace(directory / POINTER)
+    sync(directory)
+    for other in directory.glob("checkpoint-*"):
+        if other != folder:
+            shutil.rmtree(other)
+    for other in directory.glob(BEST.format(step=0).replace("0" * 8, "*")):
+        if other not in best:
             other.unlink()
 
 
-def load_checkpoint(directory: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Position | None:
-    """Put a run back where its last checkpoint stood; None where there is none.
+def load_checkpoint(
+    directory: Path, phi: Phi, optimizer: torch.optim.Optimizer, position: Position, world: World
+) -> None:
+    """Put model and optimizer, whose moments are there, back where the checkpoint of `position` stood.
 
-    Raises UserError where the checkpoint is damaged or of another model.
+    Raises UserError where it is of another model.
     """
-    pointer_path = directory / POINTER
-    if not pointer_path.exists():
-        return None
-    mend = f"delete {directory} to train from the start"
+    pointer = directory / POINTER
     try:
-        pointer = json.loads(pointer_path.read_text(encoding="utf-8"))
-        path, position = directory / pointer["file"], Position(pointer["step"], pointer["losses_bytes"])
-        if _sha256(path) != pointer["sha256"]:
-            raise UserError(f"{path}: its checksum does not match; {mend}")
-        tensors = load_file(path)
-        model.load_state_dict({name: tensors.pop(f"model.{name}") for name in model.state_dict()})
-        for name, parameter in model.named_parameters():
-            moments = {moment: tensors.pop(f"{moment}.{name}").to(parameter.device) for moment in MOMENTS}
-            step = torch.tensor(float(position.step), dtype=torch.float32, device=parameter.device)
-            optimizer.state[parameter] = {"step": step, **moments}
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
-        raise UserError(
-            f"{pointer_path}: not a checkpoint of this model ({' '.join(str(error).split())}); {mend}"
-        ) from error
+        folder = directory / str(json.loads(pointer.read_text(encoding="utf-8"))["folder"])
+        with _quiet():
+            reader = HuggingFaceStorageReader(str(folder))
+            load(_state(phi, optimizer), storage_reader=reader, no_dist=world.size == 1)
+        for parameter in phi.parameters():  # the steps it has seen, those skipped in float16 not counted
+            optimizer.state[parameter]["step"].fill_(position.step - position.skipped)
+    except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError, CheckpointException) as error:
+        raise UserError(f"{pointer}: not a checkpoint of this model ({_line(error)}); {_mend(directory)}") from error
+
+
+def read_position(directory: Path, verify: bool) -> Position | None:
+    """Where the checkpoint of a directory stands; None where there is none. `verify` reads all of its files.
+
+    Raises UserError where it is damaged.
+    """
+    path = directory / POINTER
+    if not path.exists():
+        return None
+    try:
+        pointer = json.loads(path.read_text(encoding="utf-8"))
+        position = Position(**pointer["position"])
+        for name, checksum in pointer["files"].items() if verify else ():
+            if sha256(directory / name) != checksum:
+                raise UserError(f"{directory / name}: its checksum does not match; {_mend(directory)}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UserError(f"{path}: not a whole checkpoint ({_line(error)}); {_mend(directory)}") from error
     return position
 
 
+def save_best(directory: Path, phi: Phi, step: int, world: World) -> None:
+    """Write the weights after `step` steps; the next checkpoint names them as the best and drops those before."""
+    weights = {name: whole(tensor) for name, tensor in phi.state_dict().items()}
+    if world.rank == 0:
+        save_file(weights, directory / BEST.format(step=step))
+        sync(directory / BEST.format(step=step))
+
+
+def load_best(directory: Path, step: int) -> dict[str, Tensor]:
+    """What `save_best` wrote."""
+    return load_file(directory / BEST.format(step=step))
+
+
 def remove_checkpoint(directory: Path) -> None:
-    """Remove what `save_checkpoint` left, pointer first."""
-    for pattern in (POINTER, f"{POINTER}.writing", "checkpoint-*.safetensors"):
-        for path in directory.glob(pattern):
-            path.unlink()
+    """Remove what the functions above left, pointer first."""
+    for name in (POINTER, f"{POINTER}.writing"):
+        (directory / name).unlink(missing_ok=True)
+    for path in directory.glob("checkpoint-*"):
+        shutil.rmtree(path)
+    for path in directory.glob(BEST.format(step=0).replace("0" * 8, "*")):
+        path.unlink()
 
 
-def _sha256(path: Path) -> str:
+def _state(phi: Phi, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    """The tensors of a run by name, those of the model and the optimizer themselves and not copies."""
+    state: dict[str, Any] = {}
+    for name, parameter in phi.named_parameters():
+        state[f"model.{name}"] = parameter.detach()
+        for moment in MOMENTS:
+            state[f"{moment}.{name}"] = optimizer.state[parameter][moment]
+    return state
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without PyTorch's remark that one process saves alone: this is asked for."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def _mend(directory: Path) -> str:
+    return f"delete {directory} to train from the start"
+
+
+def _line(error: BaseException) -> str:
+    return " ".join(str(error).split())[:300] or type(error).__name__
+
+
+def sha256(path: Path) -> str:
+    """Of a file, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Onto the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

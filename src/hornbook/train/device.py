@@ -1,6 +1,7 @@
 """What a training run computes on: device, precision, threads, compilation, memory."""
 
 import ctypes
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,9 +13,11 @@ from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import Block, Phi, run_block
+from hornbook.model.transformer import Block, parallel_block, same_document
 from hornbook.recipe import MachineConfig
 from hornbook.run.workers import cpu_quota
+from hornbook.train.loss import chunk_gradient
+from hornbook.train.trainer import NextTokenLoss
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
 M_MMAP_DEFAULT, M_TRIM_DEFAULT = 65536, 128 * 1024
@@ -30,10 +33,25 @@ def pick_device(machine: MachineConfig) -> torch.device:
     return torch.device(machine.device)
 
 
+def memory_bytes(device: torch.device) -> int:
+    """Of a device: all it has, since what is free differs from run to run."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return memory
+    return memory if limit == "max" else min(memory, int(limit))
+
+
 def pick_precision(machine: MachineConfig, device: torch.device) -> torch.dtype:
     """bfloat16 where the device multiplies it in hardware, else float32."""
     if machine.precision != "auto":
-        return torch.float32 if machine.precision == "float32" else torch.bfloat16
+        asked: torch.dtype = getattr(torch, machine.precision)
+        if asked == torch.float16 and device.type == "cpu":
+            raise UserError("machine.precision: float16 trains on a GPU; on a CPU say bfloat16, float32 or auto")
+        return asked
     if device.type == "cuda":
         return torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float32
     return torch.bfloat16 if device.type == "cpu" and _cpu_bfloat16() else torch.float32
@@ -49,30 +67,36 @@ def _cpu_bfloat16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def compile_blocks(
-    model: Phi, choice: Literal["auto", "on", "off"], precision: torch.dtype, shape: tuple[int, int]
-) -> str:
-    """Compile the blocks of a model for micro-batches of `shape` (B, T), and try them; gives what came of it.
+def compile_loss(loss: NextTokenLoss, choice: Literal["auto", "on", "off"], shape: tuple[int, int]) -> str:
+    """Compile the blocks of a model and the chunks of its loss for micro-batches of `shape` (B, T), and try a block;
+    gives what came of it.
 
-    One compiled block serves all layers, and all later models of the same shape in this process. Only blocks are
-    compiled: a compiled embedding adds gradients up in no fixed order. Where compilation fails, `auto` goes on without.
+    One compiled block serves all layers, and all later models of the same shape in this process. Only blocks and chunks
+    are compiled: a compiled embedding adds gradients up in no fixed order. Where compilation fails, `auto` goes on
+    without.
     """
     if choice == "off":
         return "off"
-    first, device = model.model.layers[0], model.lm_head.weight.device
+    phi, device = loss.phi, loss.phi.lm_head.weight.device
+    first = phi.model.layers[0]
     assert isinstance(first, Block)
-    compiled = torch.compile(run_block, dynamic=False)
-    x = torch.zeros(*shape, model.config.hidden, device=device, requires_grad=True)
-    cosine, sine = (table[: shape[1]].to(precision) for table in (model.cosine, model.sine))
+    compiled = torch.compile(parallel_block, dynamic=False)
+    x = torch.zeros(*shape, phi.config.hidden, device=device, requires_grad=True)
+    cosine, sine = (table[: shape[1]].to(loss.precision) for table in (phi.cosine, phi.sine))
+    tokens = torch.zeros(shape, dtype=torch.int64, device=device)
+    seen = None if loss.separator is None else same_document(tokens, loss.separator)
     try:
-        compiled(first, x, cosine, sine).sum().backward()  # type: ignore[no-untyped-call]
+        compiled(first, x, cosine, sine, seen).sum().backward()  # type: ignore[no-untyped-call]
     except (TorchDynamoException, InductorError, RuntimeError) as error:
         if choice == "on":
             raise UserError(f"machine.compile: {one_line(error)}; say `auto` or `off`") from error
         return f"off: {one_line(error)}"
     finally:
-        model.zero_grad(set_to_none=True)
-    model.run_block = compiled
+        phi.zero_grad(set_to_none=True)
+    for block in phi.model.layers:
+        assert isinstance(block, Block)
+        block.compute = compiled
+    loss.chunk = torch.compile(chunk_gradient, dynamic=False)
     return "on"
 
 
@@ -83,9 +107,9 @@ def one_line(error: BaseException) -> str:
 
 @contextmanager
 def threads(machine: MachineConfig) -> Iterator[int]:
-    """Let PyTorch use the machine's workers inside the block; gives their number."""
+    """Let PyTorch use this process's share of the machine's workers inside the block; gives their number."""
     before = torch.get_num_threads()
-    count = machine.workers or cpu_quota()
+    count = max(1, (machine.workers or cpu_quota()) // machine.processes)
     torch.set_num_threads(count)
     try:
         yield count

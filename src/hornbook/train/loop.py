@@ -7,15 +7,16 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import torch
 from torch import Tensor
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import Phi, load_model, parameter_count
+from hornbook.model.shape import embedding_rows, flops_per_token, parameter_count
+from hornbook.model.transformer import Phi, load_model
 from hornbook.model.vocabulary import TOKENIZER
 from hornbook.recipe import PackedSet
 from hornbook.run.step import Inputs, Result, Workspace
@@ -23,10 +24,21 @@ from hornbook.step_config import TrainStep
 from hornbook.tokens.mix import Mixture
 from hornbook.tokens.pack import Packed, open_packed
 from hornbook.tokens.tokenizer import file_sha256
-from hornbook.train.checkpoint import Position, load_checkpoint, remove_checkpoint, save_checkpoint
-from hornbook.train.device import compile_blocks, kept_memory, pick_device, pick_precision, threads
-from hornbook.train.loss import head_loss
-from hornbook.train.optim import learning_rate, make_optimizer, set_learning_rate
+from hornbook.train.checkpoint import (
+    Position,
+    load_best,
+    load_checkpoint,
+    read_position,
+    remove_checkpoint,
+    save_best,
+    save_checkpoint,
+)
+from hornbook.train.device import kept_memory, pick_device, pick_precision, threads
+from hornbook.train.launch import Job, launch
+from hornbook.train.optim import FIRST_SCALE, LossScale, learning_rate
+from hornbook.train.parallel import World, whole
+from hornbook.train.setup import Readied, ready
+from hornbook.train.trackers import Log, trackers
 
 LOSSES = "losses.jsonl"
 
@@ -35,59 +47,100 @@ def train_model(config: TrainStep, inputs: Inputs, work: Workspace) -> Result:
     """Train on the packed sets of the mixture, from scratch or onward from the model of `start`.
 
     Writes `model.safetensors`, `config.json`, `tokenizer.json` and `losses.jsonl` (one line a step: step, tokens, loss,
-    learning_rate). A checkpoint in the working directory is taken up, and ends in the same bytes as a run that was not
-    stopped, on one machine with the same threads, precision and compilation. Raises UserError where the inputs do not
-    fit each other, or a loss or gradient is not finite.
+    learning_rate, gradient_norm; at a checkpoint the losses on held-out sequences). A checkpoint in the working
+    directory is taken up, by any number of processes, and ends in the same bytes as a run that was not stopped, on one
+    machine with the same processes, threads, precision and compilation. Raises UserError where the inputs do not fit
+    each other, or a loss or gradient is not finite.
     """
-    train = config.train
-    sets = _open_sets(config, inputs)
-    vocab_size = next(iter(sets.values())).vocab_size
-    mixture = Mixture(sets, train.mixture, train.batch_sequences, config.seed)
-    device = pick_device(work.machine)
-    precision = pick_precision(work.machine, device)
-    pieces = math.ceil(train.batch_sequences / (work.machine.micro_batch or train.batch_sequences))
+    train, machine = config.train, work.machine
+    _cut_losses(work.directory)
     step_tokens = train.batch_sequences * config.sequence_length
+    with work.progress.bar(f"train {train.label}", train.steps * step_tokens, "tokens") as bar:
+
+        def done(loss: float) -> None:
+            bar.advance(step_tokens, f"loss {loss:.3f}")
+
+        if machine.processes * machine.nodes > 1:
+            return launch(config, inputs, work, LOSSES, done)
+        return train_process(Job(config, inputs, work.directory, machine, work.shared), World(), done)
+
+
+def _cut_losses(directory: Path) -> None:
+    """Drop the lines after the checkpoint: they are written again, the same."""
+    position = read_position(directory, verify=False)
+    with open(directory / LOSSES, "ab") as losses:
+        losses.truncate(0 if position is None else position.losses_bytes)
+
+
+def train_process(job: Job, world: World, done: Callable[[float], None]) -> Result:
+    """The part of one process of a world in `train_model`; what it gives is the whole run's."""
+    config, train = job.config, job.config.train
     started = time.monotonic()
+    sets = _open_sets(config, job.inputs)
+    some = next(iter(sets.values()))
+    mixture = Mixture(sets, train.mixture, train.batch_sequences, config.seed, train.held_out_sequences)
+    device = pick_device(job.machine)
+    precision = pick_precision(job.machine, device)
+    separator = some.end_of_text if train.document_mask else None
     with ExitStack() as settings:
-        thread_count = settings.enter_context(threads(work.machine))
+        thread_count = settings.enter_context(threads(job.machine))
         settings.enter_context(kept_memory())
-        model = _starting_model(config, inputs, vocab_size).to(device).train()
-        shape = (math.ceil(train.batch_sequences / pieces), config.sequence_length)
-        compilation = compile_blocks(model, work.machine.compile, precision, shape)
-        trainer = _Trainer(config, model, mixture, precision, pieces)
+        phi = _starting_model(config, job.inputs, some.vocab_size)
+        position = read_position(job.directory, verify=world.rank == 0)
+        readied = ready(config, phi, mixture, separator, job.machine, world, device, precision, position)
+        trainer = readied.trainer
+        if position is None:
+            position = Position(0, 0, FIRST_SCALE if precision == torch.float16 else 1.0)
+        else:
+            load_checkpoint(job.directory, phi, trainer.optimizer, position, world)
+        position = replace(position, micro_batch=trainer.micro_batch, recompute=readied.recompute)
+        log = _open_log(job, world, settings)
         prepared = time.monotonic()
-        with work.progress.bar(f"train {train.label}", train.steps * step_tokens, "tokens") as bar:
-            steps = trainer.run(work.directory, lambda loss: bar.advance(step_tokens, f"loss {loss:.3f}"))
+        run = _Run(job, readied, world, log, done)
+        end = run.to_the_end(position)
         seconds = time.monotonic() - prepared
-    model.cpu().save(work.directory)
-    shutil.copyfile(inputs["tokenizer"] / TOKENIZER, work.directory / TOKENIZER)
-    remove_checkpoint(work.directory)
-    facts = {
-        "parameters": parameter_count(config.model, vocab_size),
+    weights = _chosen_weights(train.select, job.directory, phi, end, train.steps)
+    if world.rank == 0:
+        _save(phi, weights, some, job)
+    steps = end.step - position.step
+    step_tokens = train.batch_sequences * config.sequence_length
+    last = _last_line(job.directory / LOSSES)
+    facts: dict[str, Any] = {
+        "parameters": parameter_count(config.model, some.vocab_size),
         "tokens": train.steps * step_tokens,
         "epochs": {name: round(epochs, 4) for name, epochs in mixture.epochs(train.steps).items()},
-        "final_loss": _last_loss(work.directory / LOSSES),
+        "final_loss": last["loss"],
     }
+    if "held_out" in last:
+        facts["held_out_loss"] = last["held_out"]
+    if train.select == "best":
+        facts["selected_step"] = end.best_step
     rate = steps * step_tokens / seconds
     timing = {
         "tokens_per_second": round(rate),
-        "teraflops": round(rate * flops_per_token(config, vocab_size) / 1e12, 3),
+        "teraflops": round(rate * flops_per_token(config.model, some.vocab_size, config.sequence_length) / 1e12, 3),
         "prepare_seconds": round(prepared - started, 2),
         "steps_here": steps,  # fewer than all where the run was taken up from a checkpoint
         "device": device.type,
         "precision": str(precision).removeprefix("torch."),
-        "compile": compilation,
+        "compile": readied.compilation,
         "threads": thread_count,
-        "micro_batch": shape[0],
+        "processes": world.size,
+        "parallel": readied.parallel,
+        "micro_batch": trainer.micro_batch,
+        "activation_checkpointing": readied.recompute,
     }
+    if device.type == "cuda":
+        timing["peak_device_bytes"] = torch.cuda.max_memory_allocated()
     return Result(facts=facts, timing=timing)
 
 
-def flops_per_token(config: TrainStep, vocab_size: int) -> float:
-    """Floating-point operations of one trained token: 6 for each weight of a matrix, and causal attention."""
-    hidden, layers = config.model.hidden, config.model.layers
-    weights = layers * 12 * hidden * hidden + vocab_size * hidden
-    return 6.0 * weights + 6.0 * layers * hidden * config.sequence_length
+def _open_log(job: Job, world: World, settings: ExitStack) -> Log:
+    if world.rank:
+        return lambda step, values: None
+    run = job.directory.name.removesuffix(".partial")
+    config = job.config.model_dump(mode="json")
+    return settings.enter_context(trackers(job.machine.trackers, run, job.shared / "trackers", config))
 
 
 def _open_sets(config: TrainStep, inputs: Inputs) -> dict[PackedSet, Packed]:
@@ -111,89 +164,111 @@ def _open_sets(config: TrainStep, inputs: Inputs) -> dict[PackedSet, Packed]:
 
 def _starting_model(config: TrainStep, inputs: Inputs, vocab_size: int) -> Phi:
     if "start" not in inputs:
-        model = Phi(config.model, vocab_size, config.sequence_length, config.train.dropout)
-        model.initialize(config.seed)
-        return model
-    model = load_model(inputs["start"], config.train.dropout)
-    if (model.config, model.vocab_size, model.context) != (config.model, vocab_size, config.sequence_length):
+        phi = Phi(config.model, vocab_size, config.sequence_length, config.train.dropout)
+        phi.initialize(config.seed)
+        return phi
+    phi = load_model(inputs["start"], config.train.dropout)
+    there, rows = phi.config, len(phi.lm_head.weight)
+    shape = (there.layers, there.hidden, there.heads, there.rotary_share)
+    wanted = (config.model.layers, config.model.hidden, config.model.heads, config.model.rotary_share)
+    if (shape, rows) != (wanted, embedding_rows(config.model, vocab_size)) or phi.context < config.sequence_length:
         raise UserError(
             f"{inputs['start']}: a model of another shape, vocabulary or context than this recipe's; "
             f"start from one that was trained with the same `model`, `tokenizer` and `pack`"
         )
-    return model
+    return phi
 
 
 @dataclass(frozen=True, slots=True)
-class _Trainer:
-    """One run over a model."""
+class _Run:
+    """One process's way through the steps."""
 
-    config: TrainStep
-    model: Phi
-    mixture: Mixture
-    precision: torch.dtype
-    pieces: int  # micro-batches of a step
+    job: Job
+    readied: Readied
+    world: World
+    log: Log
+    done: Callable[[float], None]
 
-    def run(self, directory: Path, done: Callable[[float], None]) -> int:
-        """Train from the checkpoint in `directory`, or the start, to the last step. Gives the steps done here.
+    def to_the_end(self, position: Position) -> Position:
+        """Train from a position to the last step; gives where that leaves the run.
 
         `done` is told the loss of each step, also of those done before.
         """
-        train = self.config.train
-        optimizer = make_optimizer(self.model, train)
-        position = load_checkpoint(directory, self.model, optimizer) or Position(0, 0)
-        with open(directory / LOSSES, "a+b") as losses:
-            losses.truncate(position.losses_bytes)  # lines after the checkpoint are written again, the same
+        train, directory, trainer = self.job.config.train, self.job.directory, self.readied.trainer
+        with open(directory / LOSSES if self.world.rank == 0 else os.devnull, "a+b") as losses:
             losses.seek(0)
             for line in losses:
-                done(json.loads(line)["loss"])
+                self.done(json.loads(line)["loss"])
             for step in range(position.step, train.steps):
                 rate = learning_rate(train, step)
-                set_learning_rate(optimizer, rate)
-                loss = self._step(step, optimizer)
-                self._log(losses, step, loss, rate)
-                done(loss)
-                if (step + 1) % train.checkpoint_every == 0 and step + 1 < train.steps:
-                    losses.flush()
-                    os.fsync(losses.fileno())
-                    save_checkpoint(directory, self.model, optimizer, Position(step + 1, losses.tell()))
-        return train.steps - position.step
+                came = trainer.step(step, rate, LossScale(position.loss_scale, position.good_steps))
+                position = replace(
+                    position,
+                    step=step + 1,
+                    loss_scale=came.scale.value,
+                    good_steps=came.scale.good_steps,
+                    skipped=position.skipped + came.skipped,
+                )
+                line_of_step = self._line(step, rate, came.loss, came.gradient_norm)
+                if trainer.loss.precision == torch.float16:
+                    line_of_step |= {"loss_scale": came.scale.value, "skipped": came.skipped}
+                ends = step + 1 == train.steps
+                checkpoint = (step + 1) % train.checkpoint_every == 0
+                if train.held_out_sequences and (checkpoint or ends):
+                    line_of_step["held_out"] = trainer.held_out()
+                    position = self._best(position, line_of_step["held_out"])
+                self._write(losses, step, line_of_step)
+                self.done(came.loss)
+                if checkpoint and not ends:
+                    if self.world.rank == 0:
+                        losses.flush()
+                        os.fsync(losses.fileno())
+                        position = replace(position, losses_bytes=losses.tell())
+                    save_checkpoint(directory, trainer.phi, trainer.optimizer, position, self.world)
+        return position
 
-    def _step(self, step: int, optimizer: torch.optim.Optimizer) -> float:
-        """One optimizer step; gives the mean loss of its tokens before it."""
-        device = self.model.lm_head.weight.device
-        # Dropout is the only randomness of a step, so a run needs no state of a generator to go on.
-        torch.manual_seed(self.config.seed * 1_000_003 + step)
-        batch = torch.from_numpy(self.mixture.batch(step)).to(device)
-        optimizer.zero_grad(set_to_none=True)
-        loss = torch.zeros((), device=device)
-        for sequences in batch.chunk(self.pieces):
-            share = len(sequences) / len(batch)
-            piece_loss = self._loss(sequences) * share
-            piece_loss.backward()  # type: ignore[no-untyped-call]
-            loss += piece_loss.detach()
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.train.clip)
-        value, size = float(loss), float(norm)
-        if not (math.isfinite(value) and math.isfinite(size)):
-            raise UserError(
-                f"step {step}: the loss is {value}, its gradient's norm {size}; lower `learning_rate` or lengthen "
-                f"`warmup_steps` of the model `{self.config.train.label}`"
-            )
-        optimizer.step()
-        return value
+    def _best(self, position: Position, held_out: dict[PackedSet, float]) -> Position:
+        """Keep the weights where they are the best so far: by the mean of the sets' losses, weighted as the mixture."""
+        train, trainer = self.job.config.train, self.readied.trainer
+        loss = sum(trainer.mixture.shares[name] * value for name, value in held_out.items())
+        if train.select == "last" or (position.best_step and loss >= position.best_loss):
+            return position
+        save_best(self.job.directory, trainer.phi, position.step, self.world)
+        return replace(position, best_step=position.step, best_loss=loss)
 
-    def _loss(self, sequences: Tensor) -> Tensor:
-        """Mean cross-entropy of next-token prediction: sequences (B, T + 1) to a scalar."""
-        features = self.model.features(sequences[:, :-1], self.precision)
-        return head_loss(features.flatten(0, 1), self.model.lm_head, sequences[:, 1:].flatten())
+    def _line(self, step: int, rate: float, loss: float, norm: float) -> dict[str, Any]:
+        tokens = (step + 1) * self.job.config.train.batch_sequences * self.job.config.sequence_length
+        finite = norm if math.isfinite(norm) else None  # JSON has no other numbers
+        return {"step": step, "tokens": tokens, "loss": loss, "learning_rate": rate, "gradient_norm": finite}
 
-    def _log(self, losses: IO[bytes], step: int, loss: float, rate: float) -> None:
-        tokens = (step + 1) * self.config.train.batch_sequences * self.config.sequence_length
-        line = {"step": step, "tokens": tokens, "loss": loss, "learning_rate": rate}
+    def _write(self, losses: IO[bytes], step: int, line: dict[str, Any]) -> None:
+        if self.world.rank:
+            return
         losses.write(json.dumps(line).encode() + b"\n")
         losses.flush()
+        values = {name: float(value) for name, value in line.items() if isinstance(value, (int, float))}
+        held_out = {f"held_out/{name}": value for name, value in line.get("held_out", {}).items()}
+        self.log(step, values | held_out)
 
 
-def _last_loss(path: Path) -> float:
+def _chosen_weights(select: str, directory: Path, phi: Phi, end: Position, steps: int) -> dict[str, Tensor]:
+    """The weights that become the model, on the CPU; all processes must ask for them."""
+    if select == "best" and end.best_step != steps:
+        return load_best(directory, end.best_step)
+    return {name: whole(tensor) for name, tensor in phi.state_dict().items()}
+
+
+def _save(trained: Phi, weights: dict[str, Tensor], packed: Packed, job: Job) -> None:
+    with torch.device("meta"):  # no memory: the weights are there
+        phi = Phi(trained.config, trained.vocab_size, trained.context)
+    phi.load_state_dict(weights, assign=True)
+    phi.save(job.directory, packed.end_of_text)
+    shutil.copyfile(job.inputs["tokenizer"] / TOKENIZER, job.directory / TOKENIZER)
+    remove_checkpoint(job.directory)
+
+
+def _last_line(path: Path) -> dict[str, Any]:
     with open(path, "rb") as losses:
         *_, last = losses
-    return float(json.loads(last)["loss"])
+    line: dict[str, Any] = json.loads(last)
+    return line

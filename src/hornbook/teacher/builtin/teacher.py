@@ -6,9 +6,11 @@ from typing import Any, Self, cast
 
 from hornbook.run.workers import ordered_map
 from hornbook.teacher.builtin.facets import proposals
+from hornbook.teacher.builtin.general import GENERAL_STYLES, write_general
 from hornbook.teacher.builtin.grammar import exercise, family_of
 from hornbook.teacher.builtin.lessons import AUDIENCES
 from hornbook.teacher.builtin.rate import rate_document
+from hornbook.teacher.builtin.rate_prose import rate_prose
 from hornbook.teacher.builtin.textbook import STYLES, write_section
 from hornbook.teacher.parsing import TeacherError
 from hornbook.teacher.request import (
@@ -30,7 +32,8 @@ FEW = 512  # requests that are answered here: starting workers takes about as lo
 
 
 class BuiltinTeacher:
-    """Rates by reading the syntax tree, writes from a grammar of small Python tasks, proposes topics from templates."""
+    """Rates by reading the syntax tree, writes from a grammar of small Python tasks and from
+    templates of reasoning, proposes topics from templates."""
 
     name = DISPLAY_NAME
 
@@ -82,6 +85,8 @@ def _answer_chunk(requests: list[Request[A]]) -> list[Answer[A]]:
 
 def _value(request: Request[Any]) -> object:
     match request:
+        case RateRequest(about="prose"):
+            return rate_prose(request.document)
         case RateRequest():
             return rate_document(request.document)
         case TextbookRequest():
@@ -94,13 +99,25 @@ def _value(request: Request[Any]) -> object:
 
 
 def _section(request: TextbookRequest) -> str:
+    if request.about == "general":
+        return _general_section(request)
     family = family_of(request.topic)
-    if request.about != "code" or family is None:
+    if family is None:
         raise TeacherError("unable", f"the built-in teacher knows no topic `{request.topic}`")
     if request.audience not in AUDIENCES or request.style not in STYLES:
         detail = f"the built-in teacher does not write for `{request.audience}` in `{request.style}`"
         raise TeacherError("unable", detail)
     return write_section(family, request.audience, request.style, request.seed)
+
+
+def _general_section(request: TextbookRequest) -> str:
+    if request.style not in GENERAL_STYLES or len(request.words) != 3:
+        raise TeacherError("unable", f"the built-in teacher does not write general knowledge in `{request.style}`")
+    noun, verb, adjective = request.words
+    path = tuple(request.path.split(" > "))
+    return write_general(
+        request.topic, path, request.audience, request.style, (noun, verb, adjective), request.seed, request.extract
+    )
 
 
 def _exercise(request: ExerciseRequest) -> WrittenExercise:

@@ -1,0 +1,76 @@
+"""Where a model that exists already lies, and what it is: a directory in the Hugging Face format, or one of the hub."""
+
+import hashlib
+import json
+import re
+from pathlib import Path
+
+from hornbook.errors import UserError
+from hornbook.hub import download, resolve_revision
+from hornbook.model.config_file import CONFIG
+from hornbook.model.vocabulary import TOKENIZER_FILES
+from hornbook.recipe import HubTokenizer, PretrainedConfig, TokenizerConfig
+
+HUB = "hf://"
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+INDEX = "model.safetensors.index.json"
+PATTERNS = (CONFIG, INDEX, "*.safetensors", *TOKENIZER_FILES)  # what is read of a model
+
+
+def fingerprint_model(config: PretrainedConfig) -> str:
+    """What the model holds now: its commit on the hub, or a hash over the files of its directory that are read.
+
+    Raises UserError as `locate_model` does; of a model of the hub, nothing is fetched.
+    """
+    if repo := _repository(config):
+        return f"{repo}@{resolve_revision(repo, config.revision or '', 'model')}"
+    directory = _directory(config)
+    whole = hashlib.sha256()
+    for name in sorted({path.name for pattern in PATTERNS for path in directory.glob(pattern)}):
+        with open(directory / name, "rb") as file:
+            whole.update(json.dumps([name, hashlib.file_digest(file, "sha256").hexdigest()]).encode())
+    return whole.hexdigest()
+
+
+def fingerprint_tokenizer(config: TokenizerConfig) -> dict[str, str]:
+    """The commit of a tokenizer of the hub; nothing for one that other steps make."""
+    if isinstance(config, HubTokenizer):
+        return {"commit": resolve_revision(config.repo, config.revision, "model")}
+    return {}
+
+
+def locate_model(config: PretrainedConfig) -> Path:
+    """The directory of the model's files, fetched from the hub where they are there.
+
+    Raises UserError where there is none, and where a revision is given for a directory or none for a model of the hub.
+    """
+    if repo := _repository(config):
+        return download(repo, resolve_revision(repo, config.revision or "", "model"), PATTERNS, "model")
+    return _directory(config)
+
+
+def locate_tokenizer(config: HubTokenizer) -> Path:
+    """The directory of a tokenizer's files, fetched from the hub."""
+    return download(config.repo, resolve_revision(config.repo, config.revision, "model"), TOKENIZER_FILES, "model")
+
+
+def _repository(config: PretrainedConfig) -> str | None:
+    if not config.model.startswith(HUB):
+        return None
+    repo = config.model.removeprefix(HUB)
+    if not REPOSITORY.fullmatch(repo):
+        raise UserError(f"pretrained.model: {config.model}: not {HUB}OWNER/NAME")
+    if not config.revision:
+        raise UserError(f"pretrained.revision: give the commit, tag or branch of {config.model}, such as main")
+    return repo
+
+
+def _directory(config: PretrainedConfig) -> Path:
+    directory = Path(config.model)
+    if config.revision is not None:
+        raise UserError(f"pretrained.revision: {config.model} is a directory and has none; say null")
+    if not directory.is_dir():
+        raise UserError(
+            f"pretrained.model: {config.model}: no such directory; give one with {CONFIG}, or {HUB}OWNER/NAME"
+        )
+    return directory
