@@ -120,6 +120,17 @@ def run(
 
 
 @app.command()
+def join(work: WorkDirectory = WORK) -> None:
+    """Take part, as another node, in the training runs of a work directory that both nodes see.
+
+    The first node runs the recipe with `machine.nodes` and `machine.rendezvous`; this one serves until Ctrl-C.
+    """
+    from hornbook.train.launch import join as join_runs
+
+    join_runs(work, lambda line: print(line, file=sys.stderr, flush=True))
+
+
+@app.command()
 def plan(
     recipe: RecipePath,
     work: WorkDirectory = WORK,

@@ -193,14 +193,14 @@ def _filtered(recipe: Recipe, part: Recipe | WebConfig, suffix: str, corpus: Ste
     classifier = Step(
         f"classify{suffix}",
         "hornbook.curate.classify:train_classifier",
-        1,
+        2,
         ClassifyStep(classify=part.classify, seed=recipe.seed),
         {"corpus": corpus, "ratings": ratings},
     )
     scored = Step(
         f"score{suffix}",
         "hornbook.curate.classify:score_documents",
-        1,
+        2,
         ScoreStep(),
         {"corpus": corpus, "classifier": classifier},
     )

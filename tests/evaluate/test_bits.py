@@ -5,8 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
 from hornbook.evaluate.bits import (
@@ -15,7 +13,6 @@ from hornbook.evaluate.bits import (
     log_likelihoods,
     reference_passages,
     score_passages,
-    windows_of,
 )
 from hornbook.model.transformer import Phi
 from hornbook.recipe import ModelConfig
@@ -72,20 +69,6 @@ def test_each_token_at_a_time_gives_the_same(tokenizer: Tokenizer) -> None:
                 total += float(model(torch.tensor([ids]))[0, -1].log_softmax(0)[token])
             ids.append(token)
         assert value == pytest.approx(total, rel=1e-4)
-
-
-@given(st.integers(1, 40), st.integers(0, 60), st.integers(2, 20))
-def test_windows_predict_every_target_token_once_in_order(before: int, count: int, length: int) -> None:
-    context, target = list(range(before)), list(range(1000, 1000 + count))
-    predicted = []
-    for piece, first in windows_of(context, target, length):
-        assert 1 <= first < len(piece) <= length + 1
-        predicted += piece[first:]
-    assert predicted == target
-
-
-def test_a_target_that_fits_is_read_after_its_whole_context() -> None:
-    assert list(windows_of([1, 2, 3], [4, 5], 4)) == [([1, 2, 3, 4, 5], 3)]
 
 
 def test_bits_per_byte_counts_bytes_not_characters() -> None:

@@ -243,7 +243,7 @@ def wait_for_requests(server, running, count):
 
 
 def test_a_run_killed_at_half_and_run_again_pays_once_and_ends_in_the_same_bytes(tmp_path):
-    count, under_way = 2000, 48
+    count, under_way = 800, 48
     # One in twenty is refused, at every run the same ones; latencies differ, so that replies overtake one another.
     faults = [{"when": {"share": 0.05}, "fault": "refusal"}]
     more = (documents(tmp_path / "documents.jsonl", count), "--concurrency", under_way, "--failure-limit", 0.2)
@@ -267,7 +267,7 @@ def test_a_run_killed_at_half_and_run_again_pays_once_and_ends_in_the_same_bytes
     for name in ("ratings.jsonl", "ratings.failed.jsonl"):
         killed, whole = ((out.parent / name).read_bytes() for out in outs.values())
         assert killed == whole
-        assert len(whole.splitlines()) > 40
+        assert len(whole.splitlines()) > 20
     lost = rows(tmp_path / "killed" / "work", "SELECT COUNT(*), MIN(pico_usd) FROM costs WHERE outcome='sent'")
     assert 1 <= lost[0][0] <= under_way
     assert lost[0][1] > 0

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from model.foreign import json_tokenizer
 
 from hornbook.errors import UserError
 from hornbook.model.vocabulary import load_tokenizer
@@ -166,6 +167,18 @@ def test_a_batch_does_not_depend_on_those_before_it():
 def test_a_set_too_small_is_said():
     with pytest.raises(UserError, match="`raw` holds 4 tokens"):
         Mixture({"raw": Packed(np.zeros(4, np.uint16), 4, 10, "x", 0)}, {"raw": 1.0}, 2, seed=0)
+
+
+def test_documents_end_by_the_tokenizers_own_id(tmp_path):
+    """CodeGen's end-of-text is not the first entry; a `<|endoftext|>` inside a text is text."""
+    count = json_tokenizer(tmp_path / "tokenizer")
+    texts = ["a <|endoftext|> b", "def f(x):", ""]
+    out, _ = packed(tmp_path, tmp_path / "tokenizer", 10**6, texts=texts)
+    opened, tokenizer = open_packed(out), load_tokenizer(tmp_path / "tokenizer")
+    assert (opened.end_of_text, opened.vocab_size) == (count - 1, count)
+    pieces = " ".join(map(str, opened.tokens.tolist())).split(str(count - 1))
+    found = [tokenizer.decode([int(token) for token in piece.split()]) for piece in pieces]
+    assert sorted(found) == sorted([*texts, ""])  # what follows the last separator
 
 
 def test_the_index_is_json(tmp_path, tokenizer_directory):

@@ -1,12 +1,17 @@
 """The tokenizer: exact round trips, the pieces of Python, end-of-text that only we write."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from model.foreign import json_tokenizer, merges_tokenizer
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
+import hornbook.model.source
 from hornbook.errors import UserError
-from hornbook.model.vocabulary import load_tokenizer
-from hornbook.recipe import MachineConfig, TrainedTokenizer
+from hornbook.model.vocabulary import load_tokenizer, token_bytes
+from hornbook.recipe import HubTokenizer, MachineConfig, PretrainedTokenizer, TrainedTokenizer
 from hornbook.records import Document, Exercise, content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
@@ -124,3 +129,71 @@ def test_no_text_is_said(tmp_path):
         train_tokenizer(
             config, {"raw": tmp_path / "empty"}, Workspace(tmp_path, MachineConfig(), Silent(), tmp_path, "test")
         )
+
+
+def foreign_step(tmp_path, config, inputs):
+    out = tmp_path / f"out-{len(list(tmp_path.iterdir()))}"
+    out.mkdir()
+    work = Workspace(out, MachineConfig(), Silent(), out, "test")
+    return out, train_tokenizer(TokenizerStep(tokenizer=config, seed=1), inputs, work)
+
+
+SPACED = CODE + "  \n" + "".join(" " * length + "x\n" for length in range(40)) + "größe\t\t☃ <|endoftext|>\r\n"
+
+
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")
+def test_a_tokenizer_of_the_hub_is_codegens(tmp_path, monkeypatch):
+    """vocab.json, merges.txt and added_tokens.json, as transformers' CodeGenTokenizer reads them."""
+    transformers = pytest.importorskip("transformers")
+    published = tmp_path / "published"
+    count = merges_tokenizer(published)
+    monkeypatch.setattr(hornbook.model.source, "resolve_revision", lambda repo, revision, kind: f"commit of {revision}")
+    asked = []
+    monkeypatch.setattr(hornbook.model.source, "download", lambda *what: asked.append(what) or published)
+    config = HubTokenizer(kind="hub", repo="someone/codegen", revision="main")
+    out, result = foreign_step(tmp_path, config, {})
+    assert asked[0][:2] == ("someone/codegen", "commit of main")
+    ours, theirs = load_tokenizer(out), transformers.CodeGenTokenizer.from_pretrained(published)
+    ending = json.loads((published / "vocab.json").read_text())["<|endoftext|>"]
+    assert result.facts == {"vocab_size": count, "end_of_text": ending, "commit": "commit of main"}
+    text = SPACED.replace("<|endoftext|>", "")
+    assert ours.encode(text).ids == theirs(text).input_ids
+    assert max(ours.encode(text).ids) > ending  # runs of spaces are entries of their own
+    assert ending not in ours.encode(SPACED).ids
+    assert b"".join(token_bytes(ours)[token] for token in ours.encode(SPACED).ids).decode() == SPACED
+
+
+def test_the_tokenizer_of_a_pretrained_model(tmp_path):
+    count = json_tokenizer(tmp_path / "pretrained")
+    out, result = foreign_step(
+        tmp_path, PretrainedTokenizer(kind="pretrained"), {"pretrained": tmp_path / "pretrained"}
+    )
+    assert result.facts["vocab_size"] == count
+    ours, theirs = load_tokenizer(out), load_tokenizer(tmp_path / "pretrained")
+    assert ours.encode(SPACED).ids == theirs.encode(SPACED).ids
+    assert result.facts["end_of_text"] == theirs.token_to_id("<|endoftext|>") == count - 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda made: setattr(made, "decoder", decoders.WordPiece()), "is no byte-level tokenizer"),
+        (lambda made: setattr(made, "normalizer", normalizers.Lowercase()), "is no byte-level tokenizer"),
+        (lambda made: setattr(made, "pre_tokenizer", pre_tokenizers.ByteLevel()), "adds a space before every text"),
+    ],
+)
+def test_a_tokenizer_that_changes_texts_is_refused(tmp_path, change, message):
+    source = tmp_path / "source"
+    json_tokenizer(source)
+    made = Tokenizer.from_file(str(source / "tokenizer.json"))
+    change(made)
+    made.save(str(source / "tokenizer.json"))
+    with pytest.raises(UserError, match=message):
+        foreign_step(tmp_path, PretrainedTokenizer(kind="pretrained"), {"pretrained": source})
+
+
+def test_a_tokenizer_without_end_of_text_is_refused(tmp_path):
+    (tmp_path / "source").mkdir()
+    Tokenizer(models.BPE()).save(str(tmp_path / "source" / "tokenizer.json"))
+    with pytest.raises(UserError, match="has no entry"):
+        foreign_step(tmp_path, PretrainedTokenizer(kind="pretrained"), {"pretrained": tmp_path / "source"})

@@ -2,6 +2,7 @@
 
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -142,6 +143,23 @@ def test_what_a_process_says_the_user_can_mend_reaches_the_user(tmp_path, inputs
 def test_several_nodes_need_a_place_to_meet(tmp_path, inputs):
     with pytest.raises(UserError, match=r"machine\.rendezvous"):
         train(tmp_path / "out", inputs, machine(1, nodes=2))
+
+
+def test_another_node_joins(tmp_path, inputs, alone):
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = "from hornbook.cli import main; main()"
+    joining = subprocess.Popen([sys.executable, "-c", command, "join", "--work", str(tmp_path)])
+    try:
+        out = tmp_path / "out.partial"
+        result = train(out, inputs, machine(1, nodes=2, rendezvous=f"127.0.0.1:{port}"))
+        assert result.timing["processes"] == 2
+        same_run(alone, out)
+        assert joining.poll() is None  # it waits for the next run
+    finally:
+        joining.send_signal(signal.SIGINT)
+        assert joining.wait(30) == 130
 
 
 @pytest.mark.parametrize("size", [1, 2, 3, 8, 13])

@@ -1,8 +1,8 @@
-"""Numbers that describe a Python text for the classifier, without its syntax tree.
+"""Numbers that describe a text for the classifier, Python or prose, without a syntax tree.
 
-They count form (lines, words, operators, comments, imports), never which words: a hash of the identifiers would tell
-the classifier the package a file came from, and it would learn the source in place of the quality. The rates are per
-word or per line, so that a long file is not a good file by its length.
+They count form (lines, words, operators, comments, imports, sentences) and words of grammar, never which other words: a
+hash of the identifiers would tell the classifier the package a file came from, and it would learn the source in place
+of the quality. The rates are per word or per line, so that a long file is not a good file by its length.
 """
 
 import re
@@ -16,7 +16,7 @@ from math import log1p
 import numpy as np
 from numpy.typing import NDArray
 
-FEATURES_VERSION = 1  # raise it when a feature changes: a stored classifier fits one version only
+FEATURES_VERSION = 2  # raise it when a feature changes: a stored classifier fits one version only
 READ_CHARACTERS = 200_000  # of a longer text only the head is read; its whole length still counts
 COMPRESSED_CHARACTERS = 30_000
 
@@ -52,6 +52,23 @@ DOC_WORD = re.compile(r"[A-Za-z]{2,}")
 GENERATED = re.compile(r"(?i)do not edit|generated|autogen")
 LICENCE = re.compile(r"(?i)copyright|licen[cs]e|warrant")
 TESTING = re.compile(r"\b(?:def test|class Test|assert|assert[A-Z]\w+|pytest|unittest)")
+
+# Of prose. Sentences end in one mark after a letter or figure, before a capital or at the end of a line.
+PROSE_WORD = re.compile(r"[A-Za-z]+")
+SENTENCE_END = re.compile(r"[a-z0-9)][.!?](?=\s+[A-Z]|[ \t]*$)", re.M)
+LINK = re.compile(r"https?://|www\.|\]\(")
+MARKED = "*-#|=.:<>`+["  # what lines of lists, tables, headings and markup begin with
+# fmt: off
+GRAMMAR_WORDS = (
+    "the", "of", "and", "to", "in", "a", "is", "that", "it", "for", "as", "with", "be", "on", "by", "are", "this", "or",
+    "an", "from", "at", "not", "which", "have", "can", "its", "has", "was",
+)
+REASONING_WORDS = (
+    "because", "since", "therefore", "thus", "hence", "so", "why", "if", "when", "although", "however", "whereas",
+    "while", "than", "example", "instance",
+)
+# fmt: on
+LONG_PARAGRAPH = 200  # characters: of a few sentences
 
 SHAPE_NAMES = (
     "log_characters",
@@ -108,9 +125,21 @@ CODE_NAMES = (
     "branches_per_function",
     "returns_per_function",
 )
+PROSE_NAMES = (
+    "grammar_word_share",
+    "reasoning_word_share",
+    "capitalised_word_share",
+    "letter_share",
+    "sentences_per_word",
+    "commas_per_word",
+    "links_per_word",
+    "marked_line_share",
+    "long_paragraph_share",
+)
 FEATURE_NAMES = (
     *SHAPE_NAMES,
     *CODE_NAMES,
+    *PROSE_NAMES,
     *(f"keyword_{word}" for word in KEYWORDS),
     *(f"operator_{sign}" for sign in OPERATORS),
 )
@@ -125,6 +154,7 @@ def text_features(text: str) -> NDArray[np.float64]:
     values = [
         *_shape(text, head, strings, comments, docs, words),
         *_code(head, code, docs, words),
+        *_prose(head),
         *(words[word] / total_words for word in KEYWORDS),
         *(code.count(sign) / total_words for sign in OPERATORS),
     ]
@@ -247,4 +277,24 @@ def _code(head: str, code: str, docs: list[str], words: Counter[str]) -> list[fl
         (words["for"] + words["while"]) / functions,
         (words["if"] + words["elif"]) / functions,
         words["return"] / functions,
+    ]
+
+
+def _prose(head: str) -> list[float]:
+    words = PROSE_WORD.findall(head)
+    total = max(1, len(words))
+    lower = Counter(map(str.lower, words))
+    lines = [line.lstrip() for line in head.split("\n") if line.strip()]
+    paragraphs = [paragraph for paragraph in head.split("\n\n") if paragraph.strip()]
+    long = [part for part in paragraphs if len(part) >= LONG_PARAGRAPH and SENTENCE_END.search(part)]
+    return [
+        sum(lower[word] for word in GRAMMAR_WORDS) / total,
+        sum(lower[word] for word in REASONING_WORDS) / total,
+        sum(word[0].isupper() for word in words) / total,
+        sum(map(len, words)) / max(1, len(head)),
+        len(SENTENCE_END.findall(head)) / total,
+        head.count(",") / total,
+        len(LINK.findall(head)) / total,
+        sum(line[0] in MARKED for line in lines) / max(1, len(lines)),
+        len(long) / max(1, len(paragraphs)),
     ]

@@ -11,18 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer
-from torch.nn import functional
 
 from hornbook.evaluate.code import trim_prompt
 from hornbook.evaluate.stats import ratio_interval
+from hornbook.model.score import score_continuations
 from hornbook.model.transformer import Phi
 from hornbook.model.vocabulary import end_of_text
 from hornbook.records import Document, Problem
 from hornbook.tables import read_rows
-
-BATCH_TOKENS = 4096  # of one forward pass; its logits at 8,192 entries of vocabulary are 128 MiB
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,56 +81,19 @@ def score_passages(passages: Sequence[Passage], likelihoods: Sequence[float], se
     }
 
 
-def windows_of(context: Sequence[int], target: Sequence[int], length: int) -> Iterator[tuple[list[int], int]]:
-    """Pieces of at most `length` + 1 tokens of context + target, and where in each the tokens to predict begin.
-
-    Where not everything fits, the context keeps its last half window. Raises ValueError for an empty context.
-    """
-    if not context:
-        raise ValueError("the first token of a target needs a token before it")
-    tokens, first = [*context, *target], len(context)
-    start = 0 if len(tokens) <= length + 1 else max(0, first - length // 2)
-    while first < len(tokens):
-        end = min(len(tokens), start + length + 1)
-        yield tokens[start:end], first - start
-        first, start = end, end - 1
-
-
 def log_likelihoods(
-    model: Phi, tokenizer: Tokenizer, passages: Sequence[Passage], advance: Callable[[int], None]
+    phi: Phi, tokenizer: Tokenizer, passages: Sequence[Passage], advance: Callable[[int], None]
 ) -> list[float]:
     """The natural logarithm of P(target | end of text, context) of each passage.
 
     Context and target are tokenized apart, so the boundary is exact. `advance` is told how many tokens were read.
     """
-    windows: list[tuple[list[int], int, int]] = []
-    for index, passage in enumerate(passages):
-        context = [end_of_text(tokenizer), *tokenizer.encode(passage.context, add_special_tokens=False).ids]
-        target = tokenizer.encode(passage.target, add_special_tokens=False).ids
-        windows += [(piece, first, index) for piece, first in windows_of(context, target, model.context)]
-    windows.sort(key=lambda window: -len(window[0]))  # alike lengths together: little padding; stable, so deterministic
-    totals = [0.0] * len(passages)
-    while windows:
-        count = max(1, BATCH_TOKENS // len(windows[0][0]))
-        batch, windows = windows[:count], windows[count:]
-        for (_, _, index), value in zip(batch, _score_batch(model, batch), strict=True):
-            totals[index] += value
-        advance(sum(len(piece) for piece, _, _ in batch))
-    return totals
-
-
-@torch.inference_mode()
-def _score_batch(model: Phi, batch: Sequence[tuple[list[int], int, int]]) -> list[float]:
-    device = next(model.parameters()).device
-    longest = len(batch[0][0])
-    tokens = torch.zeros((len(batch), longest), dtype=torch.long)
-    wanted = torch.zeros((len(batch), longest - 1), dtype=torch.bool)
-    for row, (piece, first, _) in enumerate(batch):
-        tokens[row, : len(piece)] = torch.tensor(piece)
-        wanted[row, first - 1 : len(piece) - 1] = True
-    tokens, wanted = tokens.to(device), wanted.to(device)
-    logits = model(tokens[:, :-1]).float()
-    losses = functional.cross_entropy(logits.flatten(0, 1), tokens[:, 1:].flatten(), reduction="none").view(
-        wanted.shape
-    )
-    return [float(value) for value in -(losses * wanted).double().sum(dim=1)]
+    ending = end_of_text(tokenizer)
+    pairs = [
+        (
+            [ending, *tokenizer.encode(passage.context, add_special_tokens=False).ids],
+            tokenizer.encode(passage.target, add_special_tokens=False).ids,
+        )
+        for passage in passages
+    ]
+    return [scored.log_probability for scored in score_continuations(phi, pairs, advance)]

@@ -96,10 +96,14 @@ def join(work: Path, told: Callable[[str], None]) -> None:
     if not work.is_dir():
         raise UserError(f"{work}: no such directory; give the work directory of the run, on a disk both nodes see")
     told(f"waiting for a training run in {work}; Ctrl-C leaves")
+    joined: set[tuple[Path, int]] = set()  # a job stays for a moment after its run has ended
     while True:
         for path in sorted(work.absolute().glob(f"*.partial/{JOB}")):
             with suppress(FileNotFoundError):  # it ended meanwhile
-                _join_one(path.parent, told)
+                job = path, path.stat().st_mtime_ns
+                if job not in joined:
+                    joined.add(job)
+                    _join_one(path.parent, told)
         time.sleep(LOOK_SECONDS)
 
 
