@@ -95,7 +95,7 @@ def main() -> int:
     parser.add_argument("--threads", type=int, default=2)
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
-    logging.disable_progress_bar()
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
     phi = Phi(SHAPE, VOCABULARY, CONTEXT)
     phi.initialize(0)
     with torch.no_grad():
@@ -103,7 +103,7 @@ def main() -> int:
             parameter.mul_(3.0)  # logits far enough apart that rounding seldom decides
     with tempfile.TemporaryDirectory() as directory:
         phi.eval().save(Path(directory), 0)
-        model = AutoModelForCausalLM.from_pretrained(directory).eval()
+        model = AutoModelForCausalLM.from_pretrained(directory).eval()  # type: ignore[no-untyped-call]
     draw = random.Random(0)
     prompts = [
         [draw.randrange(1, VOCABULARY) for _ in range(draw.randint(SHORTEST, LONGEST))] for _ in range(given.batch)

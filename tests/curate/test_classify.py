@@ -81,12 +81,16 @@ def test_it_learns_the_ratings_and_not_only_the_source(
 
 
 def test_shuffled_ratings_show_no_correlation(tmp_path: Path, documents: list[Document], ratings: list[float]) -> None:
-    shuffled = np.random.default_rng(0).permutation(ratings).tolist()
-    facts = train(tmp_path, documents, shuffled).facts
-    measured = facts["held_out"]["rank_correlation"]
-    assert measured["low"] < 0 < measured["high"]
-    assert abs(measured["value"]) < 0.25
-    assert abs(facts["held_out"]["auc"]["value"] - 0.5) < 0.15
+    """One interval in twenty misses 0 by chance, so three shuffles are judged together."""
+    held_out = []
+    for seed in range(3):
+        shuffled = np.random.default_rng(seed).permutation(ratings).tolist()
+        held_out.append(train(tmp_path / str(seed), documents, shuffled).facts["held_out"])
+    values = [measured["rank_correlation"]["value"] for measured in held_out]
+    assert abs(np.mean(values)) < 0.2  # of 89 documents each: 3.2 standard errors
+    assert abs(np.mean([measured["auc"]["value"] for measured in held_out]) - 0.5) < 0.12
+    intervals = [measured["rank_correlation"] for measured in held_out]
+    assert sum(one["low"] < 0 < one["high"] for one in intervals) >= 2
 
 
 def test_a_classifier_that_learned_the_source_is_exposed(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ def _score(phi: Phi, batch: Sequence[_Window]) -> list[tuple[float, bool]]:
     features = phi.features(tokens[:, :-1], phi.lm_head.weight.dtype)[wanted]
     values, is_best = _of_tokens(phi, features, tokens[:, 1:][wanted])
     sizes = wanted.sum(dim=1).tolist()
-    parts = zip(values.split(sizes), is_best.split(sizes), strict=True)
+    parts = zip(torch.split(values, sizes), torch.split(is_best, sizes), strict=True)
     return [(float(value.double().sum()), bool(best.all())) for value, best in parts]
 
 
@@ -93,7 +93,7 @@ def _of_tokens(phi: Phi, features: Tensor, targets: Tensor) -> tuple[Tensor, Ten
     """Of each target (M,) its log-probability, and whether it is the most probable token: features (M, H)."""
     values, is_best = [], []
     rows = max(1, LOGITS // len(phi.lm_head.weight))
-    for part, target in zip(features.split(rows), targets.split(rows), strict=True):
+    for part, target in zip(torch.split(features, rows), torch.split(targets, rows), strict=True):
         logits = phi.lm_head(part).float()
         values.append(logits.gather(1, target[:, None])[:, 0] - logits.logsumexp(dim=1))
         is_best.append(logits[:, : phi.vocab_size].argmax(dim=1) == target)
