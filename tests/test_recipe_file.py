@@ -288,6 +288,8 @@ def test_a_change_that_does_not_fit_is_refused_by_name(change, complaint):
 
 def test_a_model_may_start_from_one_that_exists_already():
     changes = ["pretrained={model: hf://microsoft/phi-1, revision: main}", "models.B.start=pretrained"]
+    with pytest.raises(UserError, match=r"models\.B\.start: a pretrained model reads with its own tokenizer"):
+        read_recipe(MINI).resolve(None, changes)
     recipe = read_recipe(MINI).resolve(None, [*changes, "tokenizer={kind: pretrained}"])
     assert recipe.models["B"].start == "pretrained"
     assert recipe.tokenizer.kind == "pretrained"

@@ -5,6 +5,7 @@ a result has a default: a recipe is complete by itself. Only `machine:` may be l
 step is.
 """
 
+from itertools import pairwise
 from typing import Annotated, Literal, get_args
 from urllib.parse import urlsplit
 
@@ -289,9 +290,7 @@ def shape_of_depth(depth: int) -> dict[str, int | float]:
     if depth <= members[0][0]:
         hidden = 64.0 * depth
     else:
-        (low, narrow), (high, wide) = next(
-            (pair for pair in zip(members, members[1:], strict=False) if depth <= pair[1][0]), tuple(members[1:])
-        )
+        (low, narrow), (high, wide) = next((pair for pair in pairwise(members) if depth <= pair[1][0]), members[1:])
         hidden = narrow + (wide - narrow) * (depth - low) / (high - low)
     heads = round(hidden / 64)
     return {"layers": depth, "hidden": 64 * heads, "heads": heads, "rotary_share": 0.5}
@@ -484,6 +483,11 @@ class Recipe(Section):
                     raise ValueError(f"models.{name}.mixture: `{part}` has weight, and the recipe no section `{part}`")
             if train.start == "pretrained" and self.pretrained is None:
                 raise ValueError(f"models.{name}.start: `pretrained` needs the section `pretrained`")
+            if train.start == "pretrained" and isinstance(self.tokenizer, TrainedTokenizer):
+                raise ValueError(
+                    f"models.{name}.start: a pretrained model reads with its own tokenizer; set `tokenizer.kind: "
+                    f"pretrained`"
+                )
             if name in ("scratch", "pretrained"):
                 raise ValueError(f"models: `{name}` is no name for a model; it says what one starts from")
         return self
