@@ -36,6 +36,8 @@ bench: $(VENV)-bench/.installed
 	$(VENV)-bench/bin/python bench/grade.py
 	$(VENV)-bench/bin/python bench/load.py
 	$(VENV)-bench/bin/python bench/ask.py --memory
+	$(VENV)-bench/bin/python bench/train.py
+	$(VENV)-bench/bin/python bench/generate.py
 
 $(VENV)-bench/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)-bench
