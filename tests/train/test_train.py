@@ -226,7 +226,7 @@ def test_a_compiled_loss_gives_the_same_gradients(separator):
     gradients = []
     for choice in ("off", "on"):
         loss = fresh_loss(separator)
-        assert compile_loss(loss, choice, (2, LENGTH)) == choice
+        assert compile_loss(loss, loss, choice, (2, LENGTH)) == choice
         loss(sequences, 1.0).backward()
         gradients.append({name: parameter.grad for name, parameter in loss.named_parameters()})
     for name, gradient in gradients[0].items():
@@ -247,7 +247,7 @@ def test_without_a_compiler_auto_goes_on_and_on_stops(monkeypatch):
     loss = fresh_loss()
     block = loss.phi.model.layers[0]
     before = block.compute
-    assert compile_loss(loss, "auto", (3, 8)).startswith("off: ")
+    assert compile_loss(loss, loss, "auto", (3, 8)).startswith("off: ")
     assert block.compute is before
     with pytest.raises(UserError, match=r"machine\.compile"):
-        compile_loss(loss, "on", (3, 8))
+        compile_loss(loss, loss, "on", (3, 8))

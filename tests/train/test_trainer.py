@@ -237,7 +237,7 @@ def test_a_tracker_that_is_not_installed_is_said(tmp_path, monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "wandb", None)
     with (
         pytest.raises(UserError, match=r"machine\.trackers: wandb is not installed; `pip install wandb`"),
-        trackers(["wandb"], "run", tmp_path, {}),
+        trackers(["wandb"], "run", tmp_path, {}, 0),
     ):
         pass
 

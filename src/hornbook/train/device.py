@@ -9,14 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 import torch
+from torch import nn
 from torch._dynamo.exc import TorchDynamoException
 from torch._inductor.exc import InductorError
 
 from hornbook.errors import UserError
-from hornbook.model.transformer import Block, parallel_block, same_document
+from hornbook.model.transformer import Block, BlockFunction, parallel_block
 from hornbook.recipe import MachineConfig
 from hornbook.run.workers import cpu_quota
-from hornbook.train.loss import chunk_gradient
+from hornbook.train.loss import ChunkGradient, chunk_gradient
 from hornbook.train.trainer import NextTokenLoss
 
 M_TRIM_THRESHOLD, M_TOP_PAD, M_MMAP_MAX = -1, -2, -4  # of glibc's malloc.h
@@ -67,9 +68,11 @@ def _cpu_bfloat16() -> bool:
     return "amx_bf16" in flags or "avx512_bf16" in flags
 
 
-def compile_loss(loss: NextTokenLoss, choice: Literal["auto", "on", "off"], shape: tuple[int, int]) -> str:
-    """Compile the blocks of a model and the chunks of its loss for micro-batches of `shape` (B, T), and try a block;
-    gives what came of it.
+def compile_loss(
+    loss: NextTokenLoss, module: nn.Module, choice: Literal["auto", "on", "off"], shape: tuple[int, int]
+) -> str:
+    """Compile the blocks of a model and the chunks of its loss, and try them on a micro-batch of `shape` (B, T) through
+    `module`, the loss as it is laid over processes; gives what came of it.
 
     One compiled block serves all layers, and all later models of the same shape in this process. Only blocks and chunks
     are compiled: a compiled embedding adds gradients up in no fixed order. Where compilation fails, `auto` goes on
@@ -77,27 +80,27 @@ def compile_loss(loss: NextTokenLoss, choice: Literal["auto", "on", "off"], shap
     """
     if choice == "off":
         return "off"
-    phi, device = loss.phi, loss.phi.lm_head.weight.device
-    first = phi.model.layers[0]
-    assert isinstance(first, Block)
-    compiled = torch.compile(parallel_block, dynamic=False)
-    x = torch.zeros(*shape, phi.config.hidden, device=device, requires_grad=True)
-    cosine, sine = (table[: shape[1]].to(loss.precision) for table in (phi.cosine, phi.sine))
-    tokens = torch.zeros(shape, dtype=torch.int64, device=device)
-    seen = None if loss.separator is None else same_document(tokens, loss.separator)
+    _compute_with(loss, torch.compile(parallel_block, dynamic=False), torch.compile(chunk_gradient, dynamic=False))
+    sequences = torch.zeros(shape[0], shape[1] + 1, dtype=torch.int64, device=loss.phi.lm_head.weight.device)
     try:
-        compiled(first, x, cosine, sine, seen).sum().backward()  # type: ignore[no-untyped-call]
+        module(sequences, 0.0).backward()
+    except torch.OutOfMemoryError:
+        return "on"  # too large a micro-batch is not the compiler's fault
     except (TorchDynamoException, InductorError, RuntimeError) as error:
         if choice == "on":
             raise UserError(f"machine.compile: {one_line(error)}; say `auto` or `off`") from error
+        _compute_with(loss, parallel_block, chunk_gradient)
         return f"off: {one_line(error)}"
     finally:
-        phi.zero_grad(set_to_none=True)
-    for block in phi.model.layers:
-        assert isinstance(block, Block)
-        block.compute = compiled
-    loss.chunk = torch.compile(chunk_gradient, dynamic=False)
+        loss.zero_grad(set_to_none=True)
     return "on"
+
+
+def _compute_with(loss: NextTokenLoss, block_function: BlockFunction, chunk: ChunkGradient) -> None:
+    for block in loss.phi.model.layers:
+        assert isinstance(block, Block)
+        block.compute = block_function
+    loss.chunk = chunk
 
 
 def one_line(error: BaseException) -> str:

@@ -94,7 +94,7 @@ def train_process(job: Job, world: World, done: Callable[[float], None]) -> Resu
         else:
             load_checkpoint(job.directory, phi, trainer.optimizer, position, world)
         position = replace(position, micro_batch=trainer.micro_batch, recompute=readied.recompute)
-        log = _open_log(job, world, settings)
+        log = _open_log(job, world, position.step, settings)
         prepared = time.monotonic()
         run = _Run(job, readied, world, log, done)
         end = run.to_the_end(position)
@@ -135,12 +135,12 @@ def train_process(job: Job, world: World, done: Callable[[float], None]) -> Resu
     return Result(facts=facts, timing=timing)
 
 
-def _open_log(job: Job, world: World, settings: ExitStack) -> Log:
+def _open_log(job: Job, world: World, first_step: int, settings: ExitStack) -> Log:
     if world.rank:
         return lambda step, values: None
     run = job.directory.name.removesuffix(".partial")
     config = job.config.model_dump(mode="json")
-    return settings.enter_context(trackers(job.machine.trackers, run, job.shared / "trackers", config))
+    return settings.enter_context(trackers(job.machine.trackers, run, job.shared / "trackers", config, first_step))
 
 
 def _open_sets(config: TrainStep, inputs: Inputs) -> dict[PackedSet, Packed]:

@@ -72,7 +72,7 @@ def ready(
         micro_batch = math.ceil(largest / pieces)  # as even as can be
         _set_recompute(phi, recompute)
         shape = (micro_batch, config.sequence_length)
-        compilation = compile_loss(loss, machine.compile, shape)
+        compilation = compile_loss(loss, module, machine.compile, shape)
         trainer = Trainer(config, phi, loss, module, optimizer, mixture, world, device, micro_batch)
         if device.type != "cuda" or trainer.fits():
             return Readied(trainer, "one process" if world.size == 1 else how, compilation, recompute)

@@ -18,12 +18,16 @@ class Log(Protocol):
 
 
 @contextmanager
-def trackers(names: Sequence[str], run: str, directory: Path, config: Mapping[str, Any]) -> Iterator[Log]:
+def trackers(
+    names: Sequence[str], run: str, directory: Path, config: Mapping[str, Any], first_step: int
+) -> Iterator[Log]:
     """A function that hands each step's metrics to all trackers of `names`; `directory` is theirs to write to.
+
+    `first_step` is where the run begins, or goes on: what was logged beyond it is written again.
 
     Raises UserError where one is not installed.
     """
-    opened: list[_Tracker] = [_OPEN[name](run, directory, config) for name in names]
+    opened: list[_Tracker] = [_OPEN[name](run, directory, config, first_step) for name in names]
 
     def log(step: int, values: Mapping[str, float]) -> None:
         for tracker in opened:
@@ -43,11 +47,11 @@ class _Tracker(Protocol):
 
 
 class _TensorBoard:
-    def __init__(self, run: str, directory: Path, config: Mapping[str, Any]) -> None:
+    def __init__(self, run: str, directory: Path, config: Mapping[str, Any], first_step: int) -> None:
         _module("tensorboard", "tensorboard")
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(directory / "tensorboard" / run))
+        self._writer = SummaryWriter(str(directory / "tensorboard" / run), purge_step=first_step or None)
         self._writer.add_text("config", f"```\n{config}\n```")
 
     def log(self, step: int, values: Mapping[str, float]) -> None:
@@ -71,16 +75,16 @@ class _Service:
         self._run.finish()
 
 
-def _wandb(run: str, directory: Path, config: Mapping[str, Any]) -> _Service:
+def _wandb(run: str, directory: Path, config: Mapping[str, Any], first_step: int) -> _Service:
     directory.mkdir(parents=True, exist_ok=True)
     return _Service("wandb", run, dir=str(directory), config=dict(config))
 
 
-def _trackio(run: str, directory: Path, config: Mapping[str, Any]) -> _Service:
+def _trackio(run: str, directory: Path, config: Mapping[str, Any], first_step: int) -> _Service:
     return _Service("trackio", run, config=dict(config))
 
 
-_OPEN: dict[str, Callable[[str, Path, Mapping[str, Any]], _Tracker]] = {
+_OPEN: dict[str, Callable[[str, Path, Mapping[str, Any], int], _Tracker]] = {
     "tensorboard": _TensorBoard,
     "wandb": _wandb,
     "trackio": _trackio,
