@@ -3,6 +3,7 @@
 import ctypes
 import os
 import sys
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -83,7 +84,9 @@ def compile_loss(
     _compute_with(loss, torch.compile(parallel_block, dynamic=False), torch.compile(chunk_gradient, dynamic=False))
     sequences = torch.zeros(shape[0], shape[1] + 1, dtype=torch.int64, device=loss.phi.lm_head.weight.device)
     try:
-        module(sequences, 0.0).backward()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the compiler asks tensors for gradients they do not keep
+            module(sequences, 0.0).backward()
     except torch.OutOfMemoryError:
         return "on"  # too large a micro-batch is not the compiler's fault
     except (TorchDynamoException, InductorError, RuntimeError) as error:
