@@ -91,6 +91,7 @@ def run(
     from hornbook.run.engine import run_steps
     from hornbook.run.progress import Terminal
     from hornbook.terminal import StepLines, show_scores
+    from hornbook.train.trackers import check_installed
 
     started = time.monotonic()
     options = {
@@ -104,6 +105,7 @@ def run(
     overrides = [*(set_ or []), *given]
     planned = _build(recipe, arm, overrides, work)
     _warn_of(planned.recipe.machine.unsafe_execution)
+    check_installed(planned.recipe.machine.trackers)  # now, and not when the first model is trained
     targets = planned.until(until) if until else list(planned.steps)
     lines = StepLines(planned.steps)
     run_steps(work, planned.name, targets, planned.recipe.machine, Terminal(), lines.tell)

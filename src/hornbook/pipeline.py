@@ -13,7 +13,7 @@ from pathlib import Path
 from hornbook import testsets
 from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
-from hornbook.model.source import fingerprint_model, fingerprint_tokenizer
+from hornbook.model.source import check_shape, fingerprint_model, fingerprint_tokenizer
 from hornbook.prompts.load import prompt_id
 from hornbook.recipe import (
     BUILTIN,
@@ -301,6 +301,8 @@ def _pretrained(recipe: Recipe) -> dict[str, Step]:
     """The step that takes in a model that exists already, where the recipe has one."""
     if recipe.pretrained is None:
         return {}
+    if any(train.start == "pretrained" for train in recipe.models.values()):
+        check_shape(recipe.pretrained, recipe.model, recipe.pack.sequence_length)
     step = Step(
         "pretrained",
         "hornbook.model.pretrained:import_model",

@@ -431,6 +431,12 @@ class MachineConfig(Section):
     teacher: EndpointsConfig = EndpointsConfig()
     unsafe_execution: bool = False  # run what models write without isolation, as you, with your files and network
 
+    @model_validator(mode="after")
+    def _nodes_meet(self) -> "MachineConfig":
+        if self.nodes > 1 and self.rendezvous is None:
+            raise ValueError("several nodes meet at `rendezvous`, HOST:PORT of the first; give it")
+        return self
+
 
 class Recipe(Section):
     """One whole experiment, from raw corpus to evaluated models."""

@@ -1,6 +1,7 @@
 """What the command line shows: tables on a terminal, plain lines elsewhere."""
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -37,7 +38,7 @@ METRIC_NAMES = {"pass@1": "pass@1, greedy", "bits_per_byte": "bits per byte"}
 def _console() -> Console:
     """A console as wide as the terminal, and wide enough not to break lines where there is none."""
     console = Console(highlight=False)
-    return console if console.is_terminal else Console(highlight=False, width=160)
+    return console if console.is_terminal else Console(highlight=False, width=int(os.environ.get("COLUMNS", "160")))
 
 
 class StepLines:

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from training import LENGTH, MODEL, lines, train, train_config
 
 from hornbook.errors import UserError
@@ -140,9 +141,9 @@ def test_what_a_process_says_the_user_can_mend_reaches_the_user(tmp_path, inputs
         train(tmp_path / "out", inputs, machine(2), batch_sequences=1)
 
 
-def test_several_nodes_need_a_place_to_meet(tmp_path, inputs):
-    with pytest.raises(UserError, match=r"machine\.rendezvous"):
-        train(tmp_path / "out", inputs, machine(1, nodes=2))
+def test_several_nodes_need_a_place_to_meet():
+    with pytest.raises(ValidationError, match="several nodes meet at `rendezvous`"):
+        machine(1, nodes=2)
 
 
 def test_another_node_joins(tmp_path, inputs, alone):

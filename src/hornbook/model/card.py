@@ -6,6 +6,7 @@ from typing import Any
 
 from hornbook.model.config_file import Described
 from hornbook.model.shape import parameter_count
+from hornbook.run.fingerprint import decode
 from hornbook.run.manifest import MANIFEST, read_manifest
 
 CARD = """\
@@ -58,7 +59,7 @@ def model_card(directory: Path, described: Described, name: str) -> str:
     if (directory / MANIFEST).is_file():
         manifest = read_manifest(directory)
         facts = {"step": manifest["step"], "identity": manifest["identity"], "ended": manifest["ended"]}
-        training = _table(facts | manifest["facts"]) + "\n\n```json\n" + _plain(manifest["config"]) + "\n```"
+        training = _table(facts | manifest["facts"]) + "\n\n```json\n" + _plain(decode(manifest["config"])) + "\n```"
     parameters = parameter_count(described.config, described.vocab_size)
     return CARD.format(name=name, parameters=parameters, shape=_table(shape), training=training)
 

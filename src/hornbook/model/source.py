@@ -7,13 +7,14 @@ from pathlib import Path
 
 from hornbook.errors import UserError
 from hornbook.hub import download, resolve_revision
-from hornbook.model.config_file import CONFIG
+from hornbook.model.config_file import CONFIG, read_config
 from hornbook.model.vocabulary import TOKENIZER_FILES
-from hornbook.recipe import HubTokenizer, PretrainedConfig, TokenizerConfig
+from hornbook.recipe import HubTokenizer, ModelConfig, PretrainedConfig, TokenizerConfig
 
 HUB = "hf://"
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 INDEX = "model.safetensors.index.json"
+SHAPE = ("layers", "hidden", "heads", "rotary_share")
 PATTERNS = (CONFIG, INDEX, "*.safetensors", *TOKENIZER_FILES)  # what is read of a model
 
 
@@ -30,6 +31,25 @@ def fingerprint_model(config: PretrainedConfig) -> str:
         with open(directory / name, "rb") as file:
             whole.update(json.dumps([name, hashlib.file_digest(file, "sha256").hexdigest()]).encode())
     return whole.hexdigest()
+
+
+def check_shape(pretrained: PretrainedConfig, wanted: ModelConfig, sequence_length: int) -> None:
+    """Raise UserError where a recipe's model is of another shape than the model it starts from.
+
+    Reads `config.json` and nothing else: of a model of the hub, that file is fetched.
+    """
+    repo = _repository(pretrained)
+    if repo:
+        directory = download(repo, resolve_revision(repo, pretrained.revision or "", "model"), (CONFIG,), "model")
+    else:
+        directory = _directory(pretrained)
+    there = read_config(directory)
+    shape, asked = ({name: getattr(model, name) for name in SHAPE} for model in (there.config, wanted))
+    if shape != asked or wanted.padded_vocab_size not in (None, there.rows):
+        told = ", ".join(f"{name}: {value}" for name, value in (shape | {"padded_vocab_size": there.rows}).items())
+        raise UserError(f"model: not the shape of {pretrained.model}; write `model: {{{told}}}`")
+    if there.context < sequence_length:
+        raise UserError(f"pack.sequence_length: {pretrained.model} reads {there.context} tokens at most, not more")
 
 
 def fingerprint_tokenizer(config: TokenizerConfig) -> dict[str, str]:

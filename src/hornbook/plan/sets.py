@@ -3,8 +3,10 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from hornbook.model.config_file import read_config
 from hornbook.recipe import BUILTIN, CorpusConfig, PackedSet, Recipe, TeacherConfig
 
 Manifests = Mapping[str, Mapping[str, Any]]  # of the steps that are done, by the name of the step
@@ -56,6 +58,13 @@ def vocabulary(recipe: Recipe, done: Manifests) -> Vocabulary:
         return Vocabulary(int(done["tokenizer"]["facts"]["vocab_size"]), "measured by the step `tokenizer`")
     if recipe.tokenizer.kind == "trained":
         return Vocabulary(recipe.tokenizer.vocab_size, "tokenizer.vocab_size")
+    if (
+        recipe.tokenizer.kind == "pretrained"
+        and recipe.pretrained is not None
+        and Path(recipe.pretrained.model).is_dir()
+    ):
+        entries = read_config(Path(recipe.pretrained.model)).vocab_size
+        return Vocabulary(entries, f"those of {recipe.pretrained.model}")
     rows = recipe.model.padded_vocab_size
     if rows is not None:
         return Vocabulary(min(HUB_ENTRIES, rows), f"CodeGen's; the model has {rows:,} rows whatever it is")

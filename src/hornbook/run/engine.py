@@ -23,7 +23,7 @@ from typing import Any, Literal, cast
 
 from hornbook.errors import UserError
 from hornbook.recipe import MachineConfig
-from hornbook.run.fingerprint import directory_name, encode, identity
+from hornbook.run.fingerprint import decode, directory_name, encode, identity
 from hornbook.run.manifest import MANIFEST, describe_files, read_manifest, verify_files, write_manifest
 from hornbook.run.memory import PeakMemory
 from hornbook.run.progress import Progress
@@ -131,9 +131,7 @@ def _changes(before: Any, after: Any, place: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    if isinstance(value, dict) and set(value) == {"float"}:
-        return str(value["float"])
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(decode(value), ensure_ascii=False)
     return text if len(text) <= 40 else text[:37] + "…"
 
 

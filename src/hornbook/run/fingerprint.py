@@ -36,6 +36,13 @@ def encode(value: Any, place: str = "config") -> Any:
     raise TypeError(f"{place}: a {type(value).__name__} has no stable encoding")
 
 
+def decode(value: Any) -> Any:
+    """What `encode` was given, as JSON has it: to be read by a person."""
+    if isinstance(value, dict):
+        return float(value["float"]) if set(value) == {"float"} else {key: decode(one) for key, one in value.items()}
+    return [decode(item) for item in value] if isinstance(value, list) else value
+
+
 def digest(value: Any) -> str:
     """SHA-256 of the canonical JSON of an encoded value, in hexadecimal."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, separators=(",", ":")).encode()).hexdigest()

@@ -66,8 +66,6 @@ def launch(config: TrainStep, inputs: Inputs, work: Workspace, losses: str, done
 
     Raises UserError for what a process says the user can mend, RuntimeError with the end of its log for the rest.
     """
-    if work.machine.nodes > 1 and work.machine.rendezvous is None:
-        raise UserError("machine.nodes: several nodes meet at machine.rendezvous, HOST:PORT of this one; give it")
     directory = work.directory.absolute()
     _clear(directory)
     Job(config, {k: p.absolute() for k, p in inputs.items()}, directory, work.machine, work.shared.absolute()).save()

@@ -69,7 +69,7 @@ def peak_memory(config: TrainStep, vocab_size: int, layout: Layout, micro_batch:
     # Most activations lie there when the backward pass begins.
     begin = Memory(
         weights=_shard(parameters * WIDE, layout),
-        gradients=(parameters if layout.accumulates else head) * WIDE,
+        gradients=_shard((parameters if layout.accumulates else head) * WIDE, layout),
         moments=_shard(parameters * MOMENTS, layout),
         copies=copies,
         gathered=_gathered(config, vocab_size, layout),

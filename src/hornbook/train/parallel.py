@@ -16,7 +16,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.distributed.device_mesh import init_device_mesh
-from torch.distributed.fsdp import FSDPModule, fully_shard
+from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor
 from torch.nn.parallel import DistributedDataParallel
 
@@ -87,9 +87,8 @@ def spread(module: nn.Module, phi: Phi, world: World, device: torch.device, how:
 
 
 def last_piece_only(module: nn.Module, is_last: bool) -> AbstractContextManager[None]:
-    """Gradients of the block of code are exchanged after a step's last micro-batch, not after each."""
-    if isinstance(module, FSDPModule):
-        module.set_requires_gradient_sync(is_last)
+    """Replicated gradients of the block of code are exchanged after a step's last micro-batch, not after each. Sharded
+    ones are after each: no device has the memory for all of them."""
     if isinstance(module, DistributedDataParallel) and not is_last:
         return module.no_sync()
     return nullcontext()

@@ -40,6 +40,12 @@ def trackers(
             tracker.close()
 
 
+def check_installed(names: Sequence[str]) -> None:
+    """Raise UserError where a tracker is not installed."""
+    for name in names:
+        _module(name, name)
+
+
 class _Tracker(Protocol):
     def log(self, step: int, values: Mapping[str, float]) -> None: ...
 
