@@ -34,7 +34,7 @@ LONG = {"steps": 60, "learning_rate": 1e-3}  # enough to be killed in
 def alone(tmp_path_factory, inputs):
     """The run of one process that the others are compared with."""
     out = tmp_path_factory.mktemp("alone")
-    train(out, inputs, machine(1))
+    train(out, inputs, machine(1), held_out_sequences=3)
     return out
 
 
@@ -43,6 +43,7 @@ def same_run(one, other):
         assert first["step"] == second["step"]
         assert first["loss"] == pytest.approx(second["loss"], rel=2e-5)
         assert first["gradient_norm"] == pytest.approx(second["gradient_norm"], rel=2e-3)
+        assert first.get("held_out", {}) == pytest.approx(second.get("held_out", {}), rel=2e-5)
     ours, theirs = load_model(one).state_dict(), load_model(other).state_dict()
     for name, tensor in ours.items():
         torch.testing.assert_close(tensor, theirs[name], rtol=1e-2, atol=1e-3)
@@ -50,8 +51,8 @@ def same_run(one, other):
 
 @pytest.mark.parametrize("parallel", ["ddp", "fsdp"])
 def test_two_processes_do_what_one_does(tmp_path, inputs, alone, parallel):
-    """With dropout too: its masks depend on the sequences, and not on the process that has them."""
-    result = train(tmp_path / "two", inputs, machine(2, parallel))
+    """With dropout too, where both cut the batch at the same places; and with a look at held-out sequences between."""
+    result = train(tmp_path / "two", inputs, machine(2, parallel), held_out_sequences=3)
     assert (result.timing["processes"], result.timing["parallel"]) == (2, parallel)
     same_run(alone, tmp_path / "two")
     assert sorted(path.name for path in (tmp_path / "two").iterdir()) == [
@@ -154,7 +155,7 @@ def test_another_node_joins(tmp_path, inputs, alone):
     joining = subprocess.Popen([sys.executable, "-c", command, "join", "--work", str(tmp_path)])
     try:
         out = tmp_path / "out.partial"
-        result = train(out, inputs, machine(1, nodes=2, rendezvous=f"127.0.0.1:{port}"))
+        result = train(out, inputs, machine(1, nodes=2, rendezvous=f"127.0.0.1:{port}"), held_out_sequences=3)
         assert result.timing["processes"] == 2
         same_run(alone, out)
         assert joining.poll() is None  # it waits for the next run

@@ -131,6 +131,24 @@ loop.train_model(config, inputs, Workspace(folder, machine, Silent(), folder, "t
     assert done.returncode == -signal.SIGKILL, done.stderr
 
 
+def test_a_finished_training_is_not_done_again(tmp_path, inputs):
+    """Death between the model and the step's own end: the weights are put in place last, and the rest is reckoned."""
+    changes = {"held_out_sequences": 3, "select": "best"}
+    result = train(tmp_path / "out", inputs, **changes)
+    before = contents(tmp_path / "out")
+    again = train(tmp_path / "out", inputs, **changes)
+    assert again.facts == result.facts
+    assert again.timing == {"steps_here": 0}
+    assert contents(tmp_path / "out") == before
+
+
+def test_losses_shorter_than_their_checkpoint_are_said(tmp_path, inputs):
+    killed_at_step(tmp_path / "out", inputs, 5)
+    (tmp_path / "out" / "losses.jsonl").write_text("")
+    with pytest.raises(UserError, match=r"losses\.jsonl: shorter than its checkpoint says; delete"):
+        train(tmp_path / "out", inputs)
+
+
 def test_a_checkpoint_cut_short_while_written_is_not_taken(tmp_path, inputs):
     """Death between the tensor file and the pointer: the checkpoint before it counts."""
     whole, broken = tmp_path / "whole", tmp_path / "broken"

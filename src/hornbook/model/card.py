@@ -1,6 +1,7 @@
 """The model card of an exported model: what its run recorded, and nothing that was not."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ A decoder-only language model of {parameters:,} parameters, made with hornbook, 
 ```python
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-model, tokenizer = (kind.from_pretrained("{name}") for kind in (AutoModelForCausalLM, AutoTokenizer))
+model, tokenizer = (kind.from_pretrained({quoted}) for kind in (AutoModelForCausalLM, AutoTokenizer))
 prompt = tokenizer("<|endoftext|>def add(a, b):", return_tensors="pt")
 print(tokenizer.decode(model.generate(**prompt, max_new_tokens=64)[0]))
 ```
@@ -60,8 +61,9 @@ def model_card(directory: Path, described: Described, name: str) -> str:
         manifest = read_manifest(directory)
         facts = {"step": manifest["step"], "identity": manifest["identity"], "ended": manifest["ended"]}
         training = _table(facts | manifest["facts"]) + "\n\n```json\n" + _plain(decode(manifest["config"])) + "\n```"
+    names = {"name": re.sub(r"[^\w .-]", "_", name), "quoted": json.dumps(name)}  # it may hold markup
     parameters = parameter_count(described.config, described.vocab_size)
-    return CARD.format(name=name, parameters=parameters, shape=_table(shape), training=training)
+    return CARD.format(**names, parameters=parameters, shape=_table(shape), training=training)
 
 
 def _table(rows: dict[str, Any]) -> str:

@@ -18,6 +18,15 @@ NORM_EPSILON = 1e-5
 INIT_STD = 0.02
 ENTRIES = "tokenizer_entries"  # a field of ours: rows of the embedding beyond them stand for no token
 
+# Above these a file describes no model: memory would be asked for before its weights are looked at.
+LARGEST = {
+    "num_hidden_layers": 1024,
+    "hidden_size": 2**17,
+    "vocab_size": 2**24,
+    ENTRIES: 2**24,
+    "max_position_embeddings": 2**20,
+}
+
 # What a phi of ours computes, by field: the values that mean the same, and what transformers takes where none is given.
 FIXED: dict[str, tuple[tuple[object, ...], object]] = {
     "model_type": (("phi",), None),
@@ -87,7 +96,7 @@ def read_config(directory: Path) -> Described:
     path = directory / CONFIG
     try:
         fields = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise UserError(f"{path}: not a phi's configuration ({_line(error)})") from error
     if not isinstance(fields, dict):
         raise UserError(f"{path}: not a phi's configuration (no JSON object)")
@@ -95,6 +104,8 @@ def read_config(directory: Path) -> Described:
     rope = fields.get("rope_parameters") or {}
     if not isinstance(rope, dict):
         raise UserError(f"{path}: not a phi's configuration (rope_parameters is no object)")
+    for name in ("num_hidden_layers", "hidden_size"):
+        _count(path, fields, name)
     rows, context = _count(path, fields, "vocab_size"), _count(path, fields, "max_position_embeddings")
     entries = _count(path, fields, ENTRIES) if ENTRIES in fields else rows
     end_of_text = fields.get("eos_token_id")
@@ -121,7 +132,7 @@ def read_config(directory: Path) -> Described:
 
 def _count(path: Path, fields: Mapping[str, Any], name: str) -> int:
     value = fields.get(name)
-    if type(value) is not int or not 0 < value < 2**31:
+    if type(value) is not int or not 0 < value <= LARGEST[name]:
         raise UserError(f"{path}: not a phi's configuration ({name} is {value!r})")
     return value
 

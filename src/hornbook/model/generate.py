@@ -15,6 +15,7 @@ from hornbook.model.transformer import Phi
 from hornbook.model.vocabulary import end_of_text, token_bytes
 
 COMPACT_BELOW = 0.75  # share of rows still under way below which the cache is copied without the finished ones
+GREEDY_BELOW = 1e-6  # a temperature by which no logit can be divided
 Finish = Literal["end of text", "stop string", "length"]
 
 
@@ -130,11 +131,13 @@ def decode(
 
 def _choose(logits: Tensor, sampling: Sampling, generators: Sequence[torch.Generator]) -> Tensor:
     """The next token of each row: logits (B, V) to (B,)."""
-    if sampling.temperature == 0.0:
+    if sampling.temperature < GREEDY_BELOW:
         return logits.argmax(dim=-1)
     ranked, order = (logits.float() / sampling.temperature).softmax(dim=-1).sort(dim=-1, descending=True, stable=True)
     mass = ranked.cumsum(dim=-1)
-    ranked = ranked.masked_fill(mass - ranked >= sampling.top_p, 0.0)  # the token that crosses `top_p` is kept
+    beyond = mass - ranked >= sampling.top_p  # the token that crosses `top_p` is kept, and so is always the first
+    beyond[:, 0] = False
+    ranked = ranked.masked_fill(beyond, 0.0)
     mass = ranked.cumsum(dim=-1)
     draws = torch.cat([torch.rand(1, generator=generator) for generator in generators]).to(logits.device)
     places = torch.searchsorted(mass, (draws * mass[:, -1])[:, None], right=True).clamp(max=logits.shape[-1] - 1)

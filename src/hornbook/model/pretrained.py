@@ -5,6 +5,7 @@ Both ways go tensor by tensor, so that a model needs its room in memory once at 
 
 import json
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -181,10 +182,10 @@ def _new_directory(out: Path) -> Iterator[Path]:
     """A directory to write into, which gets the name `out` when the block ends well and is removed when it does not."""
     if out.exists():
         raise UserError(f"--out {out}: is there already; name a new directory")
-    writing = out.with_name(f"{out.name}.partial")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    writing = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
     try:
+        writing.chmod(0o755)
         yield writing
         writing.rename(out)
     finally:

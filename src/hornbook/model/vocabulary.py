@@ -32,6 +32,12 @@ def load_tokenizer(directory: Path) -> Tokenizer:
     return tokenizer
 
 
+PROBE = (
+    "def f(x):\n\tif x  >=  10:\n        return [x, 'é', \"ß\"]\r\n\n\n   # Ω 漢字 🙂 ~^|\\ \x00\x7f end <|x|>   "
+    + "".join(chr(code) for code in range(32, 591))
+)
+
+
 def read_foreign(directory: Path) -> Tokenizer:
     """A tokenizer of others: `tokenizer.json` if it is there, else the files of GPT-2's and CodeGen's form.
 
@@ -51,7 +57,17 @@ def read_foreign(directory: Path) -> Tokenizer:
         raise UserError(f"{path}: is no byte-level tokenizer, as GPT-2's and CodeGen's are; use one of that kind")
     if '"add_prefix_space":true' in json.dumps(kinds.get("pre_tokenizer"), separators=(",", ":")):
         raise UserError(f"{path}: adds a space before every text; set add_prefix_space to false")
+    _check_probe(tokenizer, path)
     return tokenizer
+
+
+def _check_probe(tokenizer: Tokenizer, path: Path) -> None:
+    """Raise UserError where a text with all that code and prose may hold does not come back, or not always alike."""
+    pieces, probes = token_bytes(tokenizer), [tokenizer.encode(PROBE, add_special_tokens=False).ids for _ in range(3)]
+    if any(b"".join(pieces[token] for token in probe) != PROBE.encode() for probe in probes):
+        raise UserError(f"{path}: loses parts of a text; use a byte-level tokenizer, as GPT-2's and CodeGen's are")
+    if json.loads(tokenizer.to_str())["model"].get("dropout") or probes[0] != probes[1]:
+        raise UserError(f"{path}: reads the same text in different ways; set its model's dropout to null")
 
 
 def _from_merges(directory: Path) -> Tokenizer:

@@ -170,7 +170,8 @@ def _score(task: str, entry: Mapping[str, Any]) -> Score:
 
 def _losses(path: Path) -> Iterator[LossPoint]:
     for step, tokens, loss, rate in read_columns(path, ["step", "tokens", "loss", "learning_rate"]):
-        yield LossPoint(step, tokens, loss, rate)
+        if loss is not None:  # a float16 step that overflowed has none
+            yield LossPoint(step, tokens, loss, rate)
 
 
 def _filter(name: str, step: StepRecord | None) -> FilterRecord:

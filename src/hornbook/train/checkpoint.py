@@ -6,6 +6,7 @@ replacing it is the moment a checkpoint becomes the latest. The latest one is ke
 recipe selects by held-out loss. There is no state of a random generator to keep: every micro-batch seeds its own.
 """
 
+import errno
 import hashlib
 import json
 import os
@@ -64,7 +65,7 @@ def save_checkpoint(
             shutil.rmtree(left, ignore_errors=True)
         writing.mkdir()
     world.wait()
-    with _quiet():
+    with _quiet(), told_as_os_error():
         writer = HuggingFaceStorageWriter(str(writing), save_distributed=True)
         save(_state(phi, optimizer), storage_writer=writer, no_dist=world.size == 1)
     if world.rank == 0:
@@ -126,7 +127,7 @@ def read_position(directory: Path, verify: bool) -> Position | None:
         for name, checksum in pointer["files"].items() if verify else ():
             if sha256(directory / name) != checksum:
                 raise UserError(f"{directory / name}: its checksum does not match; {_mend(directory)}")
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: not a whole checkpoint ({_line(error)}); {_mend(directory)}") from error
     return position
 
@@ -135,7 +136,8 @@ def save_best(directory: Path, phi: Phi, step: int, world: World) -> None:
     """Write the weights after `step` steps; the next checkpoint names them as the best and drops those before."""
     weights = {name: whole(tensor) for name, tensor in phi.state_dict().items()}
     if world.rank == 0:
-        save_file(weights, directory / BEST.format(step=step))
+        with told_as_os_error():
+            save_file(weights, directory / BEST.format(step=step))
         sync(directory / BEST.format(step=step))
 
 
@@ -162,6 +164,18 @@ def _state(phi: Phi, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         for moment in MOMENTS:
             state[f"{moment}.{name}"] = optimizer.state[parameter][moment]
     return state
+
+
+@contextmanager
+def told_as_os_error() -> Iterator[None]:
+    """The libraries say a full disk in errors of their own, one of which is no Exception; here it is an OSError."""
+    try:
+        yield
+    except (CheckpointException, SafetensorError) as error:
+        text = _line(error)
+        if "No space left" in text or "os error 28" in text:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) from error
+        raise RuntimeError(f"a checkpoint cannot be written: {text}") from error
 
 
 @contextmanager

@@ -1,20 +1,22 @@
 """Training on several processes: torchrun started on this machine, and joined from others."""
 
+import errno
+import fcntl
 import json
+import math
 import os
-import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from hornbook.errors import UserError
 from hornbook.recipe import MachineConfig
-from hornbook.run.step import Inputs, Result, Workspace
+from hornbook.run.step import Result
 from hornbook.run.workers import cpu_quota
 from hornbook.step_config import TrainStep
 
@@ -23,6 +25,7 @@ RESULT = "result.json"
 FAILURE = "failure.json"
 LOG = "processes.log"
 LOOK_SECONDS = 0.5
+LOCK_SECONDS = 60.0
 LOG_LINES = 20  # of a failure's log that are shown
 
 
@@ -61,16 +64,44 @@ def load_job(directory: Path) -> Job:
     )
 
 
-def launch(config: TrainStep, inputs: Inputs, work: Workspace, losses: str, done: Callable[[float], None]) -> Result:
-    """Train on the processes of `work.machine`, of this node and others that join; `done` is told each step's loss.
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold a step's directory: the processes of a run that was killed may write for a moment more.
+
+    Raises UserError where another process holds it for longer than that.
+    """
+    descriptor = os.open(directory, os.O_RDONLY)
+    deadline = time.monotonic() + LOCK_SECONDS
+    try:
+        while True:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise UserError(f"{directory}: another process trains here; end it, or wait for it") from None
+                time.sleep(LOOK_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def loss_of(line: bytes) -> float:
+    """The loss of a line of the losses; not a number where the step overflowed."""
+    loss = json.loads(line)["loss"]
+    return math.nan if loss is None else float(loss)
+
+
+def launch(job: Job, losses: str, done: Callable[[float], None]) -> Result:
+    """Train on the processes of the job's machine, of this node and others that join; `done` is told each step's loss.
 
     Raises UserError for what a process says the user can mend, RuntimeError with the end of its log for the rest.
     """
-    directory = work.directory.absolute()
-    _clear(directory)
-    Job(config, {k: p.absolute() for k, p in inputs.items()}, directory, work.machine, work.shared.absolute()).save()
+    directory = job.directory.absolute()
+    inputs = {name: path.absolute() for name, path in job.inputs.items()}
+    Job(job.config, inputs, directory, job.machine, job.shared.absolute()).save()
     with open(directory / LOG, "wb") as log, open(directory / losses, "ab+") as lines:
-        process = _torchrun(directory, work.machine, log)
+        process = _torchrun(directory, job.machine, log)
         try:
             lines.seek(0)
             while process.poll() is None:
@@ -79,10 +110,11 @@ def launch(config: TrainStep, inputs: Inputs, work: Workspace, losses: str, done
             _tell(lines, done)
         finally:
             _end(process)
-    if process.returncode:
+            (directory / JOB).unlink(missing_ok=True)
+    if not (directory / RESULT).exists():  # it is written last, and whole: how a process ends after it says nothing
         raise _failure(directory)
     result = json.loads((directory / RESULT).read_text(encoding="utf-8"))
-    _clear(directory)
+    clear(directory)
     return Result(facts=result["facts"], timing=result["timing"])
 
 
@@ -115,9 +147,9 @@ def _join_one(directory: Path, told: Callable[[str], None]) -> None:
         code = process.wait()
     finally:
         _end(process)
-    if code:
+    if code and (directory / JOB).exists():
         raise UserError(f"{directory}: the run ended with an error, which its first node tells")
-    told(f"{directory.name} is done")
+    told(f"{directory.name} is done" if not code else f"{directory.name} has ended without this node")
 
 
 def _torchrun(directory: Path, machine: MachineConfig, log: Any) -> subprocess.Popen[bytes]:
@@ -152,17 +184,22 @@ def _tell(lines: Any, done: Callable[[float], None]) -> None:
         if not line.endswith(b"\n"):
             lines.seek(place)
             return
-        done(json.loads(line)["loss"])
+        done(loss_of(line))
 
 
 def _failure(directory: Path) -> Exception:
     with suppress(OSError, ValueError, KeyError):
-        return UserError(json.loads((directory / FAILURE).read_text(encoding="utf-8"))["error"])
+        failure = json.loads((directory / FAILURE).read_text(encoding="utf-8"))
+        if failure["kind"] == "UserError":
+            return UserError(failure["error"])
+        if failure["kind"] == "ENOSPC":
+            return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return RuntimeError("a training process ended with an error:\n" + failure["error"])
     tail = (directory / LOG).read_text(encoding="utf-8", errors="replace").splitlines()[-LOG_LINES:]
     return RuntimeError("a training process ended with an error; the end of its log:\n" + "\n".join(tail))
 
 
-def _clear(directory: Path) -> None:
-    for name in (JOB, RESULT, FAILURE, LOG):
+def clear(directory: Path) -> None:
+    """Remove what a run on several processes left beside its model."""
+    for name in (JOB, f"{JOB}.writing", RESULT, f"{RESULT}.writing", FAILURE, LOG):
         (directory / name).unlink(missing_ok=True)
-    shutil.rmtree(directory / "logs", ignore_errors=True)

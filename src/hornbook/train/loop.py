@@ -5,7 +5,7 @@ import math
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -18,6 +18,7 @@ from hornbook.errors import UserError
 from hornbook.model.shape import embedding_rows, flops_per_token, parameter_count
 from hornbook.model.transformer import Phi, load_model
 from hornbook.model.vocabulary import TOKENIZER
+from hornbook.model.weights_file import WEIGHTS
 from hornbook.recipe import PackedSet
 from hornbook.run.step import Inputs, Result, Workspace
 from hornbook.step_config import TrainStep
@@ -32,9 +33,11 @@ from hornbook.train.checkpoint import (
     remove_checkpoint,
     save_best,
     save_checkpoint,
+    sync,
+    told_as_os_error,
 )
 from hornbook.train.device import kept_memory, pick_device, pick_precision, threads
-from hornbook.train.launch import Job, launch
+from hornbook.train.launch import Job, clear, launch, locked, loss_of
 from hornbook.train.optim import FIRST_SCALE, LossScale, learning_rate
 from hornbook.train.parallel import World, whole
 from hornbook.train.setup import Readied, ready
@@ -53,7 +56,14 @@ def train_model(config: TrainStep, inputs: Inputs, work: Workspace) -> Result:
     each other, or a loss or gradient is not finite.
     """
     train, machine = config.train, work.machine
-    _cut_losses(work.directory)
+    job = Job(config, inputs, work.directory, machine, work.shared)
+    with locked(work.directory):
+        clear(work.directory)
+        if (work.directory / WEIGHTS).exists():  # put in place last: all that was left to do is to say so
+            remove_checkpoint(work.directory)
+            mixture, some = _mixture(job)
+            return Result(facts=_facts(job, mixture, some.vocab_size), timing={"steps_here": 0})
+        _cut_losses(work.directory)
     step_tokens = train.batch_sequences * config.sequence_length
     with work.progress.bar(f"train {train.label}", train.steps * step_tokens, "tokens") as bar:
 
@@ -61,24 +71,28 @@ def train_model(config: TrainStep, inputs: Inputs, work: Workspace) -> Result:
             bar.advance(step_tokens, f"loss {loss:.3f}")
 
         if machine.processes * machine.nodes > 1:
-            return launch(config, inputs, work, LOSSES, done)
-        return train_process(Job(config, inputs, work.directory, machine, work.shared), World(), done)
+            return launch(job, LOSSES, done)
+        with locked(work.directory):
+            return train_process(job, World(), done)
 
 
 def _cut_losses(directory: Path) -> None:
     """Drop the lines after the checkpoint: they are written again, the same."""
     position = read_position(directory, verify=False)
+    size = 0 if position is None else position.losses_bytes
     with open(directory / LOSSES, "ab") as losses:
-        losses.truncate(0 if position is None else position.losses_bytes)
+        if losses.tell() < size:
+            raise UserError(
+                f"{directory / LOSSES}: shorter than its checkpoint says; delete {directory} to train from the start"
+            )
+        losses.truncate(size)
 
 
 def train_process(job: Job, world: World, done: Callable[[float], None]) -> Result:
     """The part of one process of a world in `train_model`; what it gives is the whole run's."""
     config, train = job.config, job.config.train
     started = time.monotonic()
-    sets = _open_sets(config, job.inputs)
-    some = next(iter(sets.values()))
-    mixture = Mixture(sets, train.mixture, train.batch_sequences, config.seed, train.held_out_sequences)
+    mixture, some = _mixture(job)
     device = pick_device(job.machine)
     precision = pick_precision(job.machine, device)
     separator = some.end_of_text if train.document_mask else None
@@ -104,17 +118,6 @@ def train_process(job: Job, world: World, done: Callable[[float], None]) -> Resu
         _save(phi, weights, some, job)
     steps = end.step - position.step
     step_tokens = train.batch_sequences * config.sequence_length
-    last = _last_line(job.directory / LOSSES)
-    facts: dict[str, Any] = {
-        "parameters": parameter_count(config.model, some.vocab_size),
-        "tokens": train.steps * step_tokens,
-        "epochs": {name: round(epochs, 4) for name, epochs in mixture.epochs(train.steps).items()},
-        "final_loss": last["loss"],
-    }
-    if "held_out" in last:
-        facts["held_out_loss"] = last["held_out"]
-    if train.select == "best":
-        facts["selected_step"] = end.best_step
     rate = steps * step_tokens / seconds
     timing = {
         "tokens_per_second": round(rate),
@@ -132,7 +135,41 @@ def train_process(job: Job, world: World, done: Callable[[float], None]) -> Resu
     }
     if device.type == "cuda":
         timing["peak_device_bytes"] = torch.cuda.max_memory_allocated()
+    facts = _facts(job, mixture, some.vocab_size) if world.rank == 0 else {}
     return Result(facts=facts, timing=timing)
+
+
+def _mixture(job: Job) -> tuple[Mixture, Packed]:
+    """What a run is trained on, and one of its packed sets."""
+    config, train = job.config, job.config.train
+    sets = _open_sets(config, job.inputs)
+    mixture = Mixture(sets, train.mixture, train.batch_sequences, config.seed, train.held_out_sequences)
+    return mixture, next(iter(sets.values()))
+
+
+def _facts(job: Job, mixture: Mixture, vocab_size: int) -> dict[str, Any]:
+    """What a finished run reports, from its config and its losses alone."""
+    train = job.config.train
+    with open(job.directory / LOSSES, "rb") as losses:
+        lines = [line for line in map(json.loads, losses) if line["loss"] is not None]
+    facts: dict[str, Any] = {
+        "parameters": parameter_count(job.config.model, vocab_size),
+        "tokens": train.steps * train.batch_sequences * job.config.sequence_length,
+        "epochs": {name: round(epochs, 4) for name, epochs in mixture.epochs(train.steps).items()},
+        "final_loss": lines[-1]["loss"] if lines else None,
+    }
+    measured = [line for line in lines if "held_out" in line]
+    if measured:
+        facts["held_out_loss"] = measured[-1]["held_out"]
+    if train.select == "best":
+        best = min(measured, key=lambda line: _mean(mixture, line["held_out"]))
+        facts["selected_step"] = best["step"] + 1
+    return facts
+
+
+def _mean(mixture: Mixture, held_out: Mapping[PackedSet, float]) -> float:
+    """The mean of the sets' losses, weighted as the mixture."""
+    return sum(mixture.shares[name] * value for name, value in held_out.items())
 
 
 def _open_log(job: Job, world: World, first_step: int, settings: ExitStack) -> Log:
@@ -198,7 +235,7 @@ class _Run:
         with open(directory / LOSSES if self.world.rank == 0 else os.devnull, "a+b") as losses:
             losses.seek(0)
             for line in losses:
-                self.done(json.loads(line)["loss"])
+                self.done(loss_of(line))
             for step in range(position.step, train.steps):
                 rate = learning_rate(train, step)
                 came = trainer.step(step, rate, LossScale(position.loss_scale, position.good_steps))
@@ -228,18 +265,19 @@ class _Run:
         return position
 
     def _best(self, position: Position, held_out: dict[PackedSet, float]) -> Position:
-        """Keep the weights where they are the best so far: by the mean of the sets' losses, weighted as the mixture."""
+        """Keep the weights where they are the best so far."""
         train, trainer = self.job.config.train, self.readied.trainer
-        loss = sum(trainer.mixture.shares[name] * value for name, value in held_out.items())
-        if train.select == "last" or (position.best_step and loss >= position.best_loss):
+        loss = _mean(trainer.mixture, held_out)
+        if train.select == "last" or (position.best_step and not loss < position.best_loss):
             return position
         save_best(self.job.directory, trainer.phi, position.step, self.world)
         return replace(position, best_step=position.step, best_loss=loss)
 
     def _line(self, step: int, rate: float, loss: float, norm: float) -> dict[str, Any]:
         tokens = (step + 1) * self.job.config.train.batch_sequences * self.job.config.sequence_length
-        finite = norm if math.isfinite(norm) else None  # JSON has no other numbers
-        return {"step": step, "tokens": tokens, "loss": loss, "learning_rate": rate, "gradient_norm": finite}
+        finite_loss, finite_norm = (value if math.isfinite(value) else None for value in (loss, norm))  # as JSON wants
+        line = {"step": step, "tokens": tokens, "loss": finite_loss, "learning_rate": rate}
+        return line | {"gradient_norm": finite_norm}
 
     def _write(self, losses: IO[bytes], step: int, line: dict[str, Any]) -> None:
         if self.world.rank:
@@ -259,16 +297,19 @@ def _chosen_weights(select: str, directory: Path, phi: Phi, end: Position, steps
 
 
 def _save(trained: Phi, weights: dict[str, Tensor], packed: Packed, job: Job) -> None:
+    """Write the model, its weights file last: where it is, the run is finished."""
     with torch.device("meta"):  # no memory: the weights are there
         phi = Phi(trained.config, trained.vocab_size, trained.context)
     phi.load_state_dict(weights, assign=True)
-    phi.save(job.directory, packed.end_of_text)
-    shutil.copyfile(job.inputs["tokenizer"] / TOKENIZER, job.directory / TOKENIZER)
+    writing = job.directory / "model.writing"
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir()
+    with told_as_os_error():
+        phi.save(writing, packed.end_of_text)
+    shutil.copyfile(job.inputs["tokenizer"] / TOKENIZER, writing / TOKENIZER)
+    for path in sorted(writing.iterdir(), key=lambda path: path.name == WEIGHTS):
+        sync(path)
+        path.replace(job.directory / path.name)
+    writing.rmdir()
+    sync(job.directory)
     remove_checkpoint(job.directory)
-
-
-def _last_line(path: Path) -> dict[str, Any]:
-    with open(path, "rb") as losses:
-        *_, last = losses
-    line: dict[str, Any] = json.loads(last)
-    return line

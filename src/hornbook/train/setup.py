@@ -71,7 +71,8 @@ def ready(
     start_moments(optimizer)
     micro_batch, recompute = _guess(config, phi, machine, world, device, precision, how, largest)
     if found is not None and found.micro_batch:
-        micro_batch, recompute = machine.micro_batch or min(found.micro_batch, largest), found.recompute
+        micro_batch = machine.micro_batch or min(found.micro_batch, largest)
+        recompute = found.recompute if machine.activation_checkpointing == "auto" else recompute
     compilation, choice = "", machine.compile
     if choice == "auto" and device.type == "cpu" and _flops(config, phi) < COMPILE_FLOPS:
         choice = "off"

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 
 from hornbook.errors import UserError
 from hornbook.model.transformer import Phi
@@ -90,8 +91,8 @@ class Trainer:
         total = torch.zeros((), device=self.device)
         pieces = list(self._pieces(sequences, size))
         for number, (piece, first, share) in enumerate(pieces):
-            # Dropout is the only randomness of a step; seeded by what it acts on, it needs no state of a generator to
-            # go on, and does not depend on how many processes share the batch.
+            # Dropout is the only randomness of a step. Seeded by the place of the micro-batch, it needs no generator's
+            # state to go on, and is the same on more processes where these cut the batch at the same places.
             torch.manual_seed(((self.config.seed * 1_000_003 + step) * 65_536 + own.start + first) % 2**63)
             with last_piece_only(self.module, number == len(pieces) - 1):
                 # Averaged over processes, where the sum is wanted: hence their number
@@ -112,6 +113,8 @@ class Trainer:
                 for piece, _, share in self._pieces(self._to_device(every[own.start : own.stop]), len(every)):
                     total += self.module(piece, share)
                 losses[name] = float(self.world.sum(total))
+        if isinstance(self.module, FSDPModule):
+            self.module.reshard()  # which the backward pass does otherwise: the optimizer knows the shards alone
         self.phi.train()
         return losses
 

@@ -3,14 +3,17 @@
 With `--launch PARENT` before torchrun's own arguments it is torchrun, which ends when the process PARENT is gone.
 """
 
+import errno
 import json
 import os
 import sys
+import traceback
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 from hornbook.errors import UserError
 from hornbook.run.workers import end_with
-from hornbook.train.launch import FAILURE, RESULT, load_job
+from hornbook.train.launch import FAILURE, RESULT, load_job, locked
 
 
 def main(arguments: list[str]) -> None:
@@ -25,9 +28,24 @@ def main(arguments: list[str]) -> None:
     directory = Path(arguments[0])
     try:
         _train(directory)
-    except UserError as error:
-        (directory / FAILURE).write_text(json.dumps({"error": str(error)}), encoding="utf-8")
-        raise SystemExit(1) from error
+    except BaseException as error:
+        _tell(directory, error)
+        raise
+    # The libraries' threads sometimes abort a process that ends the usual way; what is to be written is written.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
+
+
+def _tell(directory: Path, error: BaseException) -> None:
+    """Leave the reason for the run's end; the first process to fail has the word."""
+    kind, text = "crash", traceback.format_exc()
+    if isinstance(error, UserError):
+        kind, text = "UserError", str(error)
+    elif isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        kind = "ENOSPC"
+    with suppress(OSError), open(directory / FAILURE, "x", encoding="utf-8") as failure:
+        json.dump({"kind": kind, "error": text}, failure)
 
 
 def _train(directory: Path) -> None:
@@ -37,10 +55,14 @@ def _train(directory: Path) -> None:
 
     job = load_job(directory)
     with joined_world(pick_device(job.machine).type) as world:
-        result = train_process(job, world, lambda loss: None)
-        if world.rank == 0:
-            fields = {"facts": dict(result.facts), "timing": dict(result.timing)}
-            (directory / RESULT).write_text(json.dumps(fields), encoding="utf-8")
+        with locked(directory) if world.rank == 0 else nullcontext():
+            result = train_process(job, world, lambda loss: None)
+            if world.rank == 0:
+                writing = directory / f"{RESULT}.writing"
+                fields = {"facts": dict(result.facts), "timing": dict(result.timing)}
+                writing.write_text(json.dumps(fields), encoding="utf-8")
+                writing.replace(directory / RESULT)
+        world.wait()
 
 
 if __name__ == "__main__":
