@@ -66,8 +66,9 @@ def test_sampling_is_its_seed(model, tokenizer):
     assert texts[1] != texts[2]
 
 
-def test_a_tiny_nucleus_is_greedy(model, tokenizer):
-    sampled = TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20, 1.0, 1e-9, 5))
+@pytest.mark.parametrize(("temperature", "top_p"), [(1.0, 1e-9), (1.0, 0.0), (1e-40, 1.0)])
+def test_a_tiny_nucleus_is_greedy(model, tokenizer, temperature, top_p):
+    sampled = TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20, temperature, top_p, 5))
     assert sampled == TextGenerator(model, tokenizer).generate(PROMPTS, [], Sampling(20))
 
 

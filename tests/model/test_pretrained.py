@@ -218,6 +218,9 @@ def test_nothing_is_overwritten(ours, tmp_path):
     with pytest.raises(UserError, match="is there already"):
         import_directory(of(ours), tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
+    (tmp_path / "new.partial").mkdir()  # a run under way may have this name
+    export_directory(ours, tmp_path / "new", torch.float32, GIGABYTE)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "new.partial", "out"]
 
 
 def change_config(**changes):
@@ -275,6 +278,10 @@ def lead_out(directory):
         (lambda d: (d / "vocab.json").unlink(), "holds neither tokenizer.json nor vocab.json and merges.txt"),
         (lambda d: (d / "added_tokens.json").write_text('{"  ": 9999}'), "does not follow those before it"),
         (lambda d: (d / "config.json").unlink(), "config.json: not a phi's configuration"),
+        (change_config(num_hidden_layers=10**7), "num_hidden_layers is 10000000"),
+        (change_config(hidden_size=2**40, intermediate_size=2**42), "hidden_size is 1099511627776"),
+        (change_config(max_position_embeddings=2**31 - 1), "max_position_embeddings is 2147483647"),
+        (lambda d: (d / "config.json").write_text("[" * 10**5), "config.json: not a phi's configuration"),
     ],
 )
 def test_what_is_no_phi_of_ours_is_refused_in_one_line_and_nothing_is_left(published, tmp_path, damage, message):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from model.foreign import json_tokenizer, merges_tokenizer
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 import hornbook.model.source
 from hornbook.errors import UserError
@@ -180,6 +180,9 @@ def test_the_tokenizer_of_a_pretrained_model(tmp_path):
         (lambda made: setattr(made, "decoder", decoders.WordPiece()), "is no byte-level tokenizer"),
         (lambda made: setattr(made, "normalizer", normalizers.Lowercase()), "is no byte-level tokenizer"),
         (lambda made: setattr(made, "pre_tokenizer", pre_tokenizers.ByteLevel()), "adds a space before every text"),
+        (lambda made: setattr(made, "pre_tokenizer", pre_tokenizers.WhitespaceSplit()), "loses parts of a text"),
+        (lambda made: setattr(made.model, "dropout", 0.5), "reads the same text in different ways"),
+        (lambda made: made.add_tokens([AddedToken("end", rstrip=True)]), "loses parts of a text"),
     ],
 )
 def test_a_tokenizer_that_changes_texts_is_refused(tmp_path, change, message):
