@@ -1,10 +1,14 @@
 """The recipes of the papers: what they say against the papers, and that a rehearsal has the same steps."""
 
+import re
 from pathlib import Path
 
 import pytest
 
+from hornbook.errors import UserError
+from hornbook.model.config_file import phi_config, write_config
 from hornbook.pipeline import build_run, wire
+from hornbook.recipe import ModelConfig, shape_of_depth
 from hornbook.recipe_file import read_recipe
 from hornbook.run.engine import in_order
 from hornbook.step_config import TrainStep
@@ -93,13 +97,13 @@ def test_mixtures_are_the_reports(name, real, web, synthetic):
 def test_a_model_onward_from_one_that_exists_hangs_on_its_files(tmp_path, local):
     there = tmp_path / "there"
     there.mkdir()
-    (there / "config.json").write_text("{}")
+    file = read_recipe(RECIPES / "mini.yaml")
+    write_config(there, phi_config(file.resolve(None, []).model, 2048, 512, end_of_text=0))
     changes = [
         f"pretrained={{model: {there}, revision: null}}",
         "tokenizer={kind: pretrained}",
         "models.B.start=pretrained",
     ]
-    file = read_recipe(RECIPES / "mini.yaml")
 
     def steps():
         recipe = file.resolve(None, [local[0], *changes])
@@ -110,5 +114,9 @@ def test_a_model_onward_from_one_that_exists_hangs_on_its_files(tmp_path, local)
     assert before["tokenizer"].inputs == {"pretrained": before["pretrained"]}
     assert isinstance(before["train.A"].config, TrainStep)
     assert "start" not in before["train.A"].inputs
-    (there / "config.json").write_text('{"model_type": "phi"}')
+    write_config(there, phi_config(file.resolve(None, []).model, 2048, 1024, end_of_text=0))
     assert steps()["pretrained"].content != before["pretrained"].content
+    write_config(there, phi_config(shallow := ModelConfig(**shape_of_depth(2), padded_vocab_size=None), 2048, 512, 0))
+    told = f"write `model: {{layers: 2, hidden: {shallow.hidden}, heads: {shallow.heads}, rotary_share: 0.5"
+    with pytest.raises(UserError, match=re.escape(told)):
+        steps()

@@ -123,9 +123,16 @@ def fits(recipe: Recipe, words: Vocabulary, gpus: Sequence[GPU], processes: int)
 
     Activation checkpointing as the machine of the recipe has it; `auto`: where no sequence fits without it.
     """
-    train = max(recipe.models.values(), key=lambda train: (train.dropout > 0, train.batch_sequences))
-    config, machine = training_step(recipe, train), recipe.machine
+    machine = recipe.machine
     precision: Precision = "bfloat16" if machine.precision == "auto" else machine.precision
+    alone = Layout(precision, shards=1, checkpointing=False, accumulates=True)
+
+    def cost(train: TrainConfig) -> tuple[int, int]:
+        """Dropout and document masking make a sequence of one model dearer than another's."""
+        return peak_memory(training_step(recipe, train), words.entries, alone, 1).total, train.batch_sequences
+
+    train = max(recipe.models.values(), key=cost)
+    config = training_step(recipe, train)
     most = -(-train.batch_sequences // processes)
     most = min(most, machine.micro_batch or most)
     found = []
