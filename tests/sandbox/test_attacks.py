@@ -222,7 +222,9 @@ CONTAINED = {
     "writes": """
         import os
         def f():
-            for directory, _, _ in os.walk('/'):
+            for directory, below, _ in os.walk('/'):
+                if directory.count('/') > 2:
+                    below.clear()  # a large /usr would take more than the second of CPU
                 if not directory.startswith('/tmp'):
                     try:
                         open(directory + '/planted', 'w')
