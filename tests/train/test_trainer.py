@@ -16,11 +16,12 @@ from hornbook.step_config import TrainStep
 from hornbook.tokens.mix import Mixture
 from hornbook.tokens.pack import Packed
 from hornbook.train.device import pick_precision
+from hornbook.train.launch import loss_of
 from hornbook.train.optim import GROW_AFTER, LossScale, learning_rate, scale_gradient
 from hornbook.train.parallel import World
 from hornbook.train.setup import ready
 from hornbook.train.trackers import trackers
-from hornbook.train.trainer import NextTokenLoss
+from hornbook.train.trainer import Done, NextTokenLoss, Trainer
 
 VOCABULARY = 50
 
@@ -247,6 +248,16 @@ def test_float16_is_for_gpus():
         pick_precision(MachineConfig(precision="float16"), torch.device("cpu"))
 
 
-def test_lines_are_json_whatever_happens(tmp_path, inputs):
-    train(tmp_path / "out", inputs, clip=None)
-    assert all(json.dumps(line, allow_nan=False) for line in lines(tmp_path / "out"))
+def test_a_step_that_overflowed_is_null_in_the_losses_and_not_nan(tmp_path, inputs, monkeypatch):
+    def overflowed(self, step, rate, scale):
+        return Done(float("inf"), float("nan"), scale, True)
+
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    monkeypatch.setattr(Trainer, "step", overflowed)
+    result = train(tmp_path / "out", inputs, steps=2)
+    logged = (tmp_path / "out" / "losses.jsonl").read_bytes().splitlines()
+    assert [json.loads(line, parse_constant=refuse)["loss"] for line in logged] == [None, None]
+    assert all(math.isnan(loss_of(line)) for line in logged)
+    assert result.facts["final_loss"] is None

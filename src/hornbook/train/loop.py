@@ -113,7 +113,7 @@ def train_process(job: Job, world: World, done: Callable[[float], None]) -> Resu
         run = _Run(job, readied, world, log, done)
         end = run.to_the_end(position)
         seconds = time.monotonic() - prepared
-    weights = _chosen_weights(train.select, job.directory, phi, end, train.steps)
+    weights = _chosen_weights(train.select, job.directory, phi, end, train.steps, world)
     if world.rank == 0:
         _save(phi, weights, some, job)
     steps = end.step - position.step
@@ -289,10 +289,13 @@ class _Run:
         self.log(step, values | held_out)
 
 
-def _chosen_weights(select: str, directory: Path, phi: Phi, end: Position, steps: int) -> dict[str, Tensor]:
-    """The weights that become the model, on the CPU; all processes must ask for them."""
+def _chosen_weights(
+    select: str, directory: Path, phi: Phi, end: Position, steps: int, world: World
+) -> dict[str, Tensor]:
+    """The weights that become the model, on the CPU; all processes must ask for them, and the first one has them."""
     if select == "best" and end.best_step != steps:
-        return load_best(directory, end.best_step)
+        # The first process alone: it removes the file when it has saved the model.
+        return load_best(directory, end.best_step) if world.rank == 0 else {}
     return {name: whole(tensor) for name, tensor in phi.state_dict().items()}
 
 

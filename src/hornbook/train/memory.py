@@ -37,7 +37,7 @@ class Layout:
     """How a run lies on its devices."""
 
     precision: Precision
-    shards: int  # devices that share weights and moments (FSDP); 1: each holds them all
+    shards: int  # devices that share weights, gradients and moments (FSDP); 1: each holds them all
     checkpointing: bool  # blocks keep their input alone and compute the rest again
     accumulates: bool  # a step has more than one micro-batch, so gradients lie beside activations
 
@@ -47,7 +47,7 @@ class Memory:
     """Bytes of one device at the peak of a training step, by part."""
 
     weights: int  # float32
-    gradients: int  # float32; whole on each device until a step's last micro-batch
+    gradients: int  # float32
     moments: int  # AdamW's, float32
     copies: int  # of weights, at the precision of the matrix products
     gathered: int  # by FSDP from the other devices
@@ -76,8 +76,7 @@ def peak_memory(config: TrainStep, vocab_size: int, layout: Layout, micro_batch:
         activations=_activations(config, layout, micro_batch),
         working=max(loss, block),
     )
-    gradients = begin.gradients if layout.accumulates else _shard(parameters * WIDE, layout)
-    end = replace(begin, gradients=gradients, copies=0, activations=0, working=block)
+    end = replace(begin, gradients=_shard(parameters * WIDE, layout), copies=0, activations=0, working=block)
     return max(begin, end, key=lambda memory: memory.total)
 
 
