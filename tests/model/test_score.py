@@ -70,6 +70,25 @@ def test_company_changes_rounding_only(phi, pairs, monkeypatch, batch_tokens, lo
         assert (one.tokens, one.is_greedy) == (other.tokens, other.is_greedy)
 
 
+def test_what_begins_alike_is_read_once(phi, monkeypatch):
+    """An exam: examples that all questions share, questions, choices of up to three tokens; each against itself alone."""
+    draw = torch.Generator().manual_seed(3)
+    tokens = torch.randint(0, ENTRIES, (40, 12), generator=draw).tolist()
+    examples = tokens[0]
+    contexts = [examples + tokens[question][: 3 + question % 5] for question in range(1, 6)]
+    exam = [(context, tokens[10 + choice][: 1 + choice % 3]) for context in contexts for choice in range(4)]
+    exam.append(exam[0])  # the same choice twice is the same number twice
+    read, features = [], phi.features
+    monkeypatch.setattr(phi, "features", lambda ids, *a, **k: read.append(ids.numel()) or features(ids, *a, **k))
+    scored = score_continuations(phi, exam, lambda count: None)
+    assert sum(read) < sum(len(context) + len(target) for context, target in exam) / 4
+    assert scored[0] == scored[-1]
+    for one, (context, target) in zip(scored, exam, strict=True):
+        value, count, greedy = one_at_a_time(phi, context, target)
+        assert one.log_probability == pytest.approx(value, rel=1e-5)
+        assert (one.tokens, one.is_greedy) == (count, greedy)
+
+
 def test_an_empty_continuation_is_certain(phi):
     (one,) = score_continuations(phi, [([1, 2], [])], lambda count: None)
     assert (one.log_probability, one.tokens, one.is_greedy) == (0.0, 0, True)

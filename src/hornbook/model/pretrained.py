@@ -73,6 +73,23 @@ def take_in(source: Path, target: Path) -> Described:
     return described
 
 
+def load_pretrained(source: Path) -> tuple[Phi, Tokenizer]:
+    """The model of a directory in transformers' format, ours or another's, and its tokenizer; in evaluation mode on the
+    CPU, float32.
+
+    Raises UserError as `take_in` does.
+    """
+    tokenizer = read_foreign(source)
+    described = _with_tokenizer(source, read_config(source), tokenizer)
+    shapes, stored = _shapes(described), open_weights(source)
+    _compare(stored, shapes)
+    phi = Phi(described.config, described.vocab_size, described.context)
+    with torch.no_grad():
+        for name, parameter in phi.named_parameters():
+            parameter.copy_(stored.tensor(name))
+    return phi.eval(), tokenizer
+
+
 def export_directory(model: Path, out: Path, dtype: torch.dtype, shard_bytes: int) -> list[Path]:
     """Write a model of ours as a new directory that `AutoModelForCausalLM` and `AutoTokenizer` load without code of
     its own; gives its files, in order.

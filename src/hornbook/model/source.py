@@ -59,13 +59,13 @@ def fingerprint_tokenizer(config: TokenizerConfig) -> dict[str, str]:
     return {}
 
 
-def locate_model(config: PretrainedConfig) -> Path:
-    """The directory of the model's files, fetched from the hub where they are there.
+def locate_model(config: PretrainedConfig, patterns: tuple[str, ...] = PATTERNS) -> Path:
+    """The directory of the model's files, fetched from the hub where they are there: those that match the globs.
 
     Raises UserError where there is none, and where a revision is given for a directory or none for a model of the hub.
     """
     if repo := _repository(config):
-        return download(repo, resolve_revision(repo, config.revision or "", "model"), PATTERNS, "model")
+        return download(repo, resolve_revision(repo, config.revision or "", "model"), patterns, "model")
     return _directory(config)
 
 

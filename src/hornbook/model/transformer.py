@@ -185,15 +185,26 @@ class Phi(nn.Module):
                 if isinstance(module, (nn.Linear, nn.LayerNorm)):
                     module.bias.zero_()
 
-    def features(self, tokens: Tensor, precision: torch.dtype, separator: int | None = None) -> Tensor:
+    def features(
+        self,
+        tokens: Tensor,
+        precision: torch.dtype,
+        separator: int | None = None,
+        seen: Tensor | None = None,
+        positions: Tensor | None = None,
+    ) -> Tensor:
         """What the head reads, for whole sequences: (B, T) to (B, T, H).
 
         The matrix products compute in `precision`; the residual stream and the LayerNorms keep that of the weights.
-        With a `separator`, the id that stands between documents, a token sees its own document alone.
+        With a `separator`, the id that stands between documents, a token sees its own document alone. For rows that are
+        no sequences, `seen` (B, 1, T, T) is true where a token sees another, and `positions` (B, T) are their places.
         """
-        length = tokens.shape[1]
-        cosine, sine = self.cosine[:length].to(precision), self.sine[:length].to(precision)
-        seen = None if separator is None else same_document(tokens, separator)
+        if positions is None:
+            cosine, sine = self.cosine[: tokens.shape[1]].to(precision), self.sine[: tokens.shape[1]].to(precision)
+        else:
+            cosine, sine = self.cosine[positions][:, None].to(precision), self.sine[positions][:, None].to(precision)
+        if separator is not None:
+            seen = same_document(tokens, separator)
         x = self.model.embed_tokens(tokens)
         for block in self.model.layers:
             x = block(x, cosine, sine, seen)

@@ -1,0 +1,226 @@
+"""An evaluation: tasks are put to a model, every answer is kept as it comes, and all is written as one JSON file.
+
+While it runs, the answers lie in `<out>.partial`, so that a killed evaluation goes on from there. What is asked
+together is fixed by the task alone, so a resumed one ends in the same bytes as one that was not killed.
+"""
+
+import fcntl
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from hornbook.errors import UserError
+from hornbook.evaluate.models import LanguageModel
+from hornbook.evaluate.task import Item, Likely, Output, Scored, Task, Tools, Write
+from hornbook.run.progress import Bar
+from hornbook.testsets import UnavailableError
+
+FORMAT = 1  # of the JSON file
+LIKELY_ITEMS = 128  # asked together, and kept together
+WRITE_ITEMS = 64
+
+Answer = dict[str, Any]  # id, prompt_hash, output, and cut where a prompt lost its beginning
+Key = tuple[str, str, str]  # task, id, prompt hash
+
+
+class Answers:
+    """The answers of an evaluation under way, in a file of JSON lines whose first says whose they are."""
+
+    def __init__(self, file: BinaryIO, path: Path, owner: Mapping[str, Any]) -> None:
+        self._file, self._known = file, dict[Key, Answer]()
+        end = 0
+        for number, line in enumerate(file):
+            try:
+                row = json.loads(line) if line.endswith(b"\n") else None
+            except ValueError:
+                row = None
+            if row is None:
+                break  # a killed evaluation leaves its last line torn
+            if number == 0 and (differs := _difference(row, dict(owner))):
+                raise UserError(
+                    f"{path}: holds answers to another evaluation ({differs}); delete it, or give another --out"
+                )
+            if number:
+                self._known[row["task"], row["id"], row["prompt_hash"]] = row
+            end += len(line)
+        file.seek(end)
+        file.truncate()
+        if not end:
+            self._write([dict(owner)])
+
+    def find(self, task: str, items: Sequence[Item]) -> list[Answer] | None:
+        """The answers to all of the items, or None where one is missing."""
+        found = [self._known.get((task, item.id, item.prompt_hash)) for item in items]
+        return None if None in found else [answer for answer in found if answer is not None]
+
+    def keep(self, task: str, answers: Sequence[Answer]) -> None:
+        """Returns when they are on the disk."""
+        self._write([{"task": task, **answer} for answer in answers])
+
+    def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._file.write(b"".join(json.dumps(row).encode("ascii") + b"\n" for row in rows))
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def evaluate(
+    model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools, show: Callable[[str], None]
+) -> dict[str, Any]:
+    """Ask and score all tasks, write the result to `out`, and give it.
+
+    A task whose data or tools are missing is there with value null and a reason. `show` is told the name of a task when
+    it is done. Raises UserError where `<out>.partial` belongs to another evaluation, or to one that is running.
+    """
+    described = model.describe()
+    result: dict[str, Any] = {"format": FORMAT, "model": described, "limit": limit, "tasks": {}}
+    partial = out.with_name(out.name + ".partial")
+    with _opened(partial) as file:
+        answers = Answers(file, partial, {"format": FORMAT, "model": described, "limit": limit})
+        for task in tasks:
+            result["tasks"][task.name] = _evaluate_task(model, task, limit, answers, tools)
+            show(task.name)
+        write_result(result, out)
+        partial.unlink()
+    return result
+
+
+def rescore(before: Mapping[str, Any], tasks: Sequence[Task], out: Path, tools: Tools) -> dict[str, Any]:
+    """Score the kept answers of an earlier result again, without a model; write the result to `out`, and give it.
+
+    An item that is asked in other words now, or has no answer, is an error, never a zero.
+    """
+    result = {**before, "tasks": {}}
+    for task in tasks:
+        try:
+            items = task.items(before["limit"])
+        except UnavailableError as error:
+            result["tasks"][task.name] = _unavailable(task, str(error))
+            continue
+        kept = {(row["id"], row["prompt_hash"]): row for row in before["tasks"][task.name].get("items", [])}
+        answers = [kept.get((item.id, item.prompt_hash)) for item in items]
+        result["tasks"][task.name] = _score(task, items, answers, tools)
+    write_result(result, out)
+    return result
+
+
+def write_result(result: Mapping[str, Any], out: Path) -> None:
+    """Write a result whole or not at all."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    scratch = out.with_name(f".{out.name}.{os.getpid()}")
+    try:
+        scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        scratch.replace(out)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def _evaluate_task(
+    model: LanguageModel, task: Task, limit: int | None, answers: Answers, tools: Tools
+) -> dict[str, Any]:
+    try:
+        items = task.items(limit)
+    except UnavailableError as error:
+        return _unavailable(task, str(error))
+    found: dict[str, Answer] = {}
+    with tools.progress.bar(task.name, len(items), "items") as bar:
+        for chunk in _chunks(items):
+            made = answers.find(task.name, chunk)
+            if made is None:
+                made = list(_ask(model, chunk, bar))
+                answers.keep(task.name, made)
+            else:
+                bar.advance(len(chunk))
+            found |= {answer["id"]: answer for answer in made}
+    return _score(task, items, [found[item.id] for item in items], tools)
+
+
+def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """What is asked together: neighbours, which may share a beginning; of completions, those of like length."""
+    likely = [item for item in items if isinstance(item.ask, Likely)]
+    for start in range(0, len(likely), LIKELY_ITEMS):
+        yield likely[start : start + LIKELY_ITEMS]
+    groups: dict[tuple[tuple[str, ...], int], list[Item]] = {}
+    for item in items:
+        if isinstance(item.ask, Write):
+            groups.setdefault((item.ask.stops, item.ask.max_new_tokens), []).append(item)
+    for group in groups.values():
+        group.sort(key=lambda item: len(item.ask.prompt) if isinstance(item.ask, Write) else 0)
+        for start in range(0, len(group), WRITE_ITEMS):
+            yield group[start : start + WRITE_ITEMS]
+
+
+def _ask(model: LanguageModel, chunk: Sequence[Item], bar: Bar) -> Iterator[Answer]:
+    if isinstance(chunk[0].ask, Likely):
+        asks = [item.ask for item in chunk if isinstance(item.ask, Likely)]
+        flat = iter(model.log_likelihoods([pair for ask in asks for pair in ask.pairs], lambda count: None))
+        for item, ask in zip(chunk, asks, strict=True):
+            values = [next(flat) for _ in ask.pairs]
+            output = [[value.log_probability, value.tokens, value.is_greedy] for value in values]
+            yield {"id": item.id, "prompt_hash": item.prompt_hash, "output": output}
+    else:
+        writes = [item.ask for item in chunk if isinstance(item.ask, Write)]
+        made = model.complete([ask.prompt for ask in writes], writes[0].stops, writes[0].max_new_tokens)
+        for item, written in zip(chunk, made, strict=True):
+            cut = {"cut": written.cut} if written.cut else {}
+            yield {"id": item.id, "prompt_hash": item.prompt_hash, "output": written.text, **cut}
+    bar.advance(len(chunk))
+
+
+def _score(task: Task, items: Sequence[Item], answers: Sequence[Answer | None], tools: Tools) -> dict[str, Any]:
+    """The task's part of the result: its score, and every item."""
+    have = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
+    asked = [item for item, _ in have]
+    outputs: list[Output] = [answer["output"] for _, answer in have]
+    try:
+        found = iter(list(task.score(asked, outputs, tools)))
+        missing = Scored("error", None, {"reason": "there is no answer to these words"})
+        scored = [missing if answer is None else next(found) for answer in answers]
+        judged = [one for one, answer in zip(scored, answers, strict=True) if answer is not None]
+        summary = task.summarize(judged, asked, outputs)
+        summary["failed"] = summary.get("failed", 0) + len(items) - len(have)
+    except UnavailableError as error:
+        summary = _unavailable(task, str(error))
+        scored = [Scored("unscored", None)] * len(items)
+    cut = sum(1 for _, answer in have if answer.get("cut"))
+    rows = [
+        {**(answer or {"id": item.id, "prompt_hash": item.prompt_hash}), "outcome": one.outcome, "score": one.score}
+        | ({"detail": one.detail} if one.detail else {})
+        for item, answer, one in zip(items, answers, scored, strict=True)
+    ]
+    about = {"family": task.family, "version": task.version, "data": task.data(), "items_asked": len(items)}
+    return {**summary, **about, **({"prompts_cut": cut} if cut else {}), "items": rows}
+
+
+def _unavailable(task: Task, reason: str) -> dict[str, Any]:
+    """A score that could not be measured: no value, and why."""
+    nothing = {"value": None, "n": 0, "low": None, "high": None, "failed": 0}
+    return {"metric": task.metric, **nothing, "family": task.family, "version": task.version, "reason": reason}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    """The file of answers, for this evaluation alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "a+b") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UserError(f"{path}: an evaluation is writing it; wait for it, or give another --out") from None
+        file.seek(0)
+        yield file
+
+
+def _difference(row: Any, owner: dict[str, Any]) -> str:
+    """The first field, by its path, in which the first line of a file differs from what it should be."""
+    if not isinstance(row, dict):
+        return "its first line says nothing"
+    for key in [*owner, *(key for key in row if key not in owner)]:
+        one, other = row.get(key), owner.get(key)
+        if one != other:
+            if isinstance(one, dict) and isinstance(other, dict):
+                return f"{key}.{_difference(one, other)}"
+            return f"{key} {one!r} there, {other!r} here"
+    return ""
