@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from hornbook.errors import Paused, UserError
+from hornbook.evaluation_commands import add_to as add_evaluation_commands
 from hornbook.model_commands import add_to as add_model_commands
 from hornbook.stage_commands import add_to as add_stage_commands
 
@@ -264,58 +265,6 @@ def _locate(path: Path) -> tuple[Path, Path]:
     raise UserError(f"{path}: no run here; give a run's folder{have}")
 
 
-@app.command()
-def grade(
-    samples: Annotated[Path, typer.Argument(help="JSON lines with task_id and completion or solution (.jsonl, .gz).")],
-    testset: Annotated[str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized or drill.")],
-    out: Annotated[Path, typer.Option("--out", help="Where each sample's outcome is written (.jsonl or .parquet).")],
-    k: Annotated[str, typer.Option("-k", help="For which k pass@k is estimated.", metavar="K[,K]...")] = "1,10,100",
-    partial: Annotated[bool, typer.Option("--partial", help="Grade although some tasks have no sample.")] = False,
-    cpu_seconds: Annotated[
-        float,
-        typer.Option(
-            min=0.1, help="CPU time of a sample, or 10 times its reference's; asleep: 10 times that and 5 s, twice."
-        ),
-    ] = 3.0,
-    memory_mb: Annotated[int, typer.Option(min=64, help="Of each process of a sample.")] = 512,
-    workers: Annotated[int | None, typer.Option(min=1, help="Left out: as many as the CPU quota.")] = None,
-    unsafe_execution: UnsafeExecution = False,
-    as_json: AsJson = False,
-) -> None:
-    """Run samples of a model against a code test set, in the sandbox, and estimate pass@k."""
-    from hornbook import testsets
-    from hornbook.evaluate.grade import grade_samples
-    from hornbook.run.progress import Terminal
-    from hornbook.run.workers import cpu_quota
-    from hornbook.sandbox.probe import choose_backend
-    from hornbook.sandbox.programs import generous_limits
-    from hornbook.terminal import show_grades
-
-    if testset not in testsets.NAMES:
-        raise UserError(f"--testset {testset}: no such test set; the test sets: {', '.join(testsets.NAMES)}")
-    ks = [int(word) if word.isdecimal() else 0 for word in k.split(",")]
-    if min(ks) < 1:
-        raise UserError(f"-k {k}: not a list of whole numbers above 0, such as 1,10,100")
-    if not samples.is_file():
-        raise UserError(f"{samples}: no such file")
-    if out.suffix not in (".jsonl", ".parquet"):
-        raise UserError(f"--out {out}: the name must end in .jsonl or .parquet")
-    if out.resolve() == samples.resolve():
-        raise UserError(f"--out {out}: is the file of samples itself; give another name")
-    _warn_of(unsafe_execution)
-    backend = choose_backend(unsafe=unsafe_execution)
-    limits = generous_limits(cpu_seconds, memory_mb)
-    summary = grade_samples(samples, testset, out, ks, partial, limits, workers or cpu_quota(), backend, Terminal())
-    if as_json:
-        print(json.dumps(summary, indent=1))
-    else:
-        show_grades(summary, out)
-    bad = summary["outcomes"]["unscored"]
-    if bad:
-        lines = f"{bad} lines are no samples" if bad > 1 else "1 line is no sample"
-        raise UserError(f"{samples}: {lines} ({'; '.join(summary['faults'])}); the rest was graded")
-
-
 def _warn_of(unsafe_execution: bool) -> None:
     from hornbook.terminal import warn_of_unsafe_execution
 
@@ -341,6 +290,7 @@ def doctor(as_json: AsJson = False) -> None:
 
 add_stage_commands(app)
 add_model_commands(app)
+add_evaluation_commands(app)
 
 if __name__ == "__main__":
     main()

@@ -4,11 +4,14 @@ import glob
 import re
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from hornbook.errors import UserError
+
+if TYPE_CHECKING:
+    from hornbook.recipe import PretrainedConfig
 
 WORK = Path("work")
 WorkDirectory = Annotated[Path, typer.Option("--work", help="Where steps and runs are kept.")]
@@ -80,17 +83,30 @@ def import_(
 ) -> None:
     """Take in a phi that exists already, such as microsoft/phi-1_5, as a model of ours."""
     from hornbook.model.pretrained import import_directory
+
+    described = import_directory(_pretrained(source, revision), out)
+    shape = described.config
+    print(f"{out}: {shape.layers} layers of {shape.hidden}, {shape.heads} heads, context {described.context}")
+
+
+def model_source(model: str, work: Path, revision: str | None) -> "PretrainedConfig":
+    """Where any model lies: a directory, a name in the work directory, or a model of the hub."""
+    from hornbook.model.config_file import CONFIG
+    from hornbook.model.source import HUB
+
+    found = _pretrained(model, revision)
+    if found.model.startswith(HUB) or (Path(model) / CONFIG).is_file():
+        return found
+    return _pretrained(str(_model_directory(model, work)), revision)
+
+
+def _pretrained(source: str, revision: str | None) -> "PretrainedConfig":
     from hornbook.model.source import HUB, REPOSITORY
     from hornbook.recipe import PretrainedConfig
 
-    is_hub = source.startswith(HUB) or (REPOSITORY.fullmatch(source) is not None and not Path(source).exists())
-    if is_hub:
-        config = PretrainedConfig(model=HUB + source.removeprefix(HUB), revision=revision or "main")
-    else:
-        config = PretrainedConfig(model=source, revision=revision)
-    described = import_directory(config, out)
-    shape = described.config
-    print(f"{out}: {shape.layers} layers of {shape.hidden}, {shape.heads} heads, context {described.context}")
+    if source.startswith(HUB) or (REPOSITORY.fullmatch(source) is not None and not Path(source).exists()):
+        return PretrainedConfig(model=HUB + source.removeprefix(HUB), revision=revision or "main")
+    return PretrainedConfig(model=source, revision=revision)
 
 
 def _model_directory(model: str, work: Path) -> Path:

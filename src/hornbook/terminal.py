@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hornbook.errors import UserError
+from hornbook.evaluate.papers import printed
 from hornbook.run.engine import FAILED, PARTIAL, Intent, State, is_running, state_of
 from hornbook.run.fingerprint import directory_name
 from hornbook.run.manifest import read_manifest
@@ -33,6 +34,7 @@ STATE_STYLE = {
     "broken": "red",
 }
 METRIC_NAMES = {"pass@1": "pass@1, greedy", "bits_per_byte": "bits per byte"}
+NUMBERS = ("bits_per_byte", "safety score")  # metrics that are no percentage
 
 
 def _console() -> Console:
@@ -108,11 +110,47 @@ def score_text(score: Mapping[str, Any] | None) -> str:
         return "[dim]not run[/dim]"
     if score.get("value") is None:
         return "[yellow]unavailable[/yellow]"
-    form = ".1%" if score["metric"].startswith("pass@") else ".3f"
+    form = ".3f" if score["metric"] in NUMBERS else ".1%"
     bounds = [score["low"], score["high"]]
     interval = "no interval" if None in bounds else ", ".join(format(bound, form) for bound in bounds)
     errors = f" ({score['failed']} errors)" if score.get("failed") else ""
     return f"{format(score['value'], form)} [dim]\\[{interval}][/dim]{errors}"
+
+
+def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) -> None:
+    """Scores by task, one result or several side by side, with what the papers print; then what is missing, and why."""
+    table = Table(title="Results, with 95% intervals", title_justify="left")
+    for column in ("task", "metric"):
+        table.add_column(column, overflow="fold")
+    table.add_column("n", justify="right")
+    for result, name in zip(results, names, strict=True):
+        label = result["model"]["name"] if len(results) == 1 else f"{result['model']['name']}\n{name}"
+        table.add_column(escape(printable(str(label))), justify="right", overflow="fold")
+    table.add_column("papers", overflow="fold")
+    family = ""
+    for task in dict.fromkeys(task for result in results for task in result["tasks"]):
+        scores = [result["tasks"].get(task) for result in results]
+        known = next(score for score in scores if score is not None)
+        if known["family"] != family:
+            family = known["family"]
+            table.add_section()
+        metric = METRIC_NAMES.get(known["metric"], known["metric"])
+        count = "/".join(dict.fromkeys(str(score["n"]) for score in scores if score is not None and score["n"])) or "–"
+        paper = ", ".join(f"{model} {value:.1%}" for model, value in printed(task).items())
+        table.add_row(task, metric, count, *(score_text(score) for score in scores), f"[dim]{paper}[/dim]")
+    console = _console()
+    console.print(table)
+    for result, name in zip(results, names, strict=True):
+        for task, score in result["tasks"].items():
+            note = [score["reason"]] if score.get("reason") else []
+            if score.get("prompts_cut"):
+                note.append(f"{score['prompts_cut']} prompts lost their beginning: they do not fit the model's context")
+            for line in note:
+                console.print(f"{escape(task)}: [yellow]{escape(printable(line))}[/yellow]", highlight=False)
+        limited = f"; only {result['limit']} items of each task were asked" if result["limit"] else ""
+        model = result["model"]
+        told = f"{model['engine']}, {model['precision']}, {model['device']}{limited}"
+        console.print(f"{escape(name)}: every item and score; computed by {escape(told)}", highlight=False)
 
 
 def show_grades(summary: Mapping[str, Any], out: Path) -> None:

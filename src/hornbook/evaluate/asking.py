@@ -7,7 +7,7 @@ together is fixed by the task alone, so a resumed one ends in the same bytes as 
 import fcntl
 import json
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -67,12 +67,12 @@ class Answers:
 
 
 def evaluate(
-    model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools, show: Callable[[str], None]
+    model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools
 ) -> dict[str, Any]:
     """Ask and score all tasks, write the result to `out`, and give it.
 
-    A task whose data or tools are missing is there with value null and a reason. `show` is told the name of a task when
-    it is done. Raises UserError where `<out>.partial` belongs to another evaluation, or to one that is running.
+    A task whose data or tools are missing is there with value null and a reason. Raises UserError where `<out>.partial`
+    belongs to another evaluation, or to one that is running.
     """
     described = model.describe()
     result: dict[str, Any] = {"format": FORMAT, "model": described, "limit": limit, "tasks": {}}
@@ -81,7 +81,6 @@ def evaluate(
         answers = Answers(file, partial, {"format": FORMAT, "model": described, "limit": limit})
         for task in tasks:
             result["tasks"][task.name] = _evaluate_task(model, task, limit, answers, tools)
-            show(task.name)
         write_result(result, out)
         partial.unlink()
     return result
@@ -106,6 +105,23 @@ def rescore(before: Mapping[str, Any], tasks: Sequence[Task], out: Path, tools: 
     return result
 
 
+def read_result(path: Path) -> dict[str, Any]:
+    """A result that was written. Raises UserError for a file that is none."""
+    try:
+        result = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise UserError(f"{path}: cannot be read ({type(error).__name__}); give a file that `hornbook eval` wrote") from error
+    if not isinstance(result, dict) or result.get("format") != FORMAT or not isinstance(result.get("tasks"), dict):
+        raise UserError(f"{path}: not a result of `hornbook eval` (format {FORMAT}); give a file that it wrote")
+    return result
+
+
+def without_items(result: Mapping[str, Any]) -> dict[str, Any]:
+    """The scores alone."""
+    short = {name: {k: v for k, v in task.items() if k != "items"} for name, task in result["tasks"].items()}
+    return {**result, "tasks": short}
+
+
 def write_result(result: Mapping[str, Any], out: Path) -> None:
     """Write a result whole or not at all."""
     out.parent.mkdir(parents=True, exist_ok=True)
@@ -115,6 +131,12 @@ def write_result(result: Mapping[str, Any], out: Path) -> None:
         scratch.replace(out)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def answer_items(model: LanguageModel, items: Sequence[Item], bar: Bar) -> list[Answer]:
+    """A model's answer to each item, in order. Nothing is kept."""
+    found = {answer["id"]: answer for chunk in _chunks(items) for answer in _ask(model, chunk, bar)}
+    return [found[item.id] for item in items]
 
 
 def _evaluate_task(

@@ -30,23 +30,28 @@ class Passage:
     target: str
 
 
-def held_out_passages(path: Path, max_bytes: int) -> list[Passage]:
-    """Documents of a held-out table as passages without context: as many as fit in `max_bytes` of text, at least one.
+def held_out_documents(path: Path, max_bytes: int) -> list[Document]:
+    """Documents of a held-out table: as many as fit in `max_bytes` of text, at least one.
 
     The smallest ids first. Ids are hashes of content, so this is a random sample over all sources that does not depend
     on the order of the table. Holds only the sample in memory.
     """
-    chosen: list[tuple[int, str]] = []  # a heap whose first is the largest id
+    chosen: list[tuple[int, int, Document]] = []  # a heap whose first is the largest id; the second tells equals apart
     size = 0
-    for document in read_rows(path, Document):
-        heapq.heappush(chosen, (-int(document.id, 16), document.text))
+    for place, document in enumerate(read_rows(path, Document)):
+        heapq.heappush(chosen, (-int(document.id, 16), -place, document))
         size += _size(document.text)
         # What is let go lies beyond a prefix that already fills the sample, so the order of rows does not matter.
-        while size - _size(chosen[0][1]) >= max_bytes:
-            size -= _size(heapq.heappop(chosen)[1])
+        while size - _size(chosen[0][2].text) >= max_bytes:
+            size -= _size(heapq.heappop(chosen)[2].text)
     if size > max_bytes and len(chosen) > 1:
         heapq.heappop(chosen)
-    return [Passage("", text) for _, text in sorted(chosen, reverse=True) if text]
+    return [document for _, _, document in sorted(chosen, reverse=True)]
+
+
+def held_out_passages(path: Path, max_bytes: int) -> list[Passage]:
+    """The same as passages without context; empty texts are left out."""
+    return [Passage("", document.text) for document in held_out_documents(path, max_bytes) if document.text]
 
 
 def _size(text: str) -> int:

@@ -68,26 +68,14 @@ class HarnessTask:
 
     def items(self, limit: int | None) -> Sequence[Item]:
         """In the order of the rows. Of MMLU, a limit takes as many of each of the 57 subjects."""
-        rows = rowsets.load(self.name)
-        if self.name != "mmlu":
-            return list(self._items(rows[:limit], "", ()))
-        examples = rowsets.load("mmlu_dev")
-        subjects = list(dict.fromkeys(row["subject"] for row in rows))
-        found: list[Item] = []
-        for place, subject in enumerate(subjects):
-            own = [row for row in rows if row["subject"] == subject]
-            wanted = len(own) if limit is None else limit // len(subjects) + (place < limit % len(subjects))
-            if own[:wanted]:
-                shots = [row for row in examples if row["subject"] == subject]
-                found += self._items(own[:wanted], subject, shots)
-        return found
+        return [item for part in parts_of(self.name, limit) for item in self._items(part)]
 
-    def _items(self, rows: Sequence[Row], subject: str, examples: Sequence[Row]) -> Iterator[Item]:
-        task = harness_task(self.name, rows, subject, examples)
-        for place, doc in enumerate(rows):
+    def _items(self, part: "Part") -> Iterator[Item]:
+        task = harness_task(self.name, part)
+        for place, doc in enumerate(part.rows):
             context = task.fewshot_context(doc, self._setting.shots)
             asked = task.construct_requests(doc, context, metadata=(self.name, place, 1))
-            name = f"{subject}/{place}" if subject else str(place)
+            name = f"{part.subject}/{place}" if part.subject else str(place)
             self._docs[name] = task, doc
             yield Item(name, Likely(tuple((request.args[0], request.args[1]) for request in asked)))
 
@@ -129,9 +117,31 @@ class HarnessTask:
         return found
 
 
-def harness_task(
-    name: str, rows: Sequence[Row], subject: str = "", examples: Sequence[Row] = (), compiled: bool = True
-) -> Any:
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Rows that the harness keeps in one task: those of MMLU by subject."""
+
+    rows: Sequence[Row]
+    subject: str = ""
+    examples: Sequence[Row] = ()  # those with answers, before each question
+
+
+def parts_of(name: str, limit: int | None) -> Iterator[Part]:
+    """All rows of a task, or `limit` of them. Raises UnavailableError where they are not to be had."""
+    rows = rowsets.load(name)
+    if name != "mmlu":
+        yield Part(rows[:limit])
+        return
+    examples = rowsets.load("mmlu_dev")
+    subjects = list(dict.fromkeys(row["subject"] for row in rows))
+    for place, subject in enumerate(subjects):
+        own = [row for row in rows if row["subject"] == subject]
+        wanted = len(own) if limit is None else limit // len(subjects) + (place < limit % len(subjects))
+        if wanted:
+            yield Part(own[:wanted], subject, [row for row in examples if row["subject"] == subject])
+
+
+def harness_task(name: str, part: Part, compiled: bool = True) -> Any:
     """The harness's task on these rows.
 
     `compiled` has each of its templates compiled once: the harness compiles them anew for every row (1.4 ms each, of
@@ -146,17 +156,17 @@ def harness_task(
         raise UnavailableError(f"{name}: needs lm-evaluation-harness; pip install 'hornbook[eval]'") from error
     logging.getLogger("lm_eval").setLevel(logging.ERROR)
     setting = SETTINGS[name]
-    path = Path(lm_eval.tasks.__file__).parent / setting.config.format(subject=subject)
+    path = Path(lm_eval.tasks.__file__).parent / setting.config.format(subject=part.subject)
     config: dict[str, Any] = load_yaml(path, resolve_func=True)
     config |= CHOICES_READY.get(name, {})
-    splits = {setting.split: datasets.Dataset.from_list(list(rows))}
-    if examples:
-        splits[config["fewshot_split"]] = datasets.Dataset.from_list(list(examples))
+    splits = {setting.split: datasets.Dataset.from_list(list(part.rows))}
+    if part.examples:
+        splits[config["fewshot_split"]] = datasets.Dataset.from_list(list(part.examples))
     held = {split: config[split] for split in SPLITS if config.get(split) in splits}
     config |= dict.fromkeys(SPLITS) | held
     config |= {"custom_dataset": lambda **_: splits, "num_fewshot": setting.shots}
     if compiled:
-        columns = {column for row in rows[:1] for column in row}
+        columns = {column for row in part.rows[:1] for column in row}
         for field, kind in (("doc_to_text", _plain), ("doc_to_target", _plain), ("doc_to_choice", ast.literal_eval)):
             template = config.get(field)
             if isinstance(template, str) and template not in columns:

@@ -2,7 +2,9 @@
 
 Texts become tokens as lm-evaluation-harness makes them (its `_encode_pair`), so that scores compare with those others
 publish: white space at the end of a context goes over to the continuation, context and continuation are encoded as one
-text and parted where the context's own encoding ends, and an empty context is the end-of-text token.
+text and parted where the context's own encoding ends, and an empty context is the end-of-text token. A prompt to
+complete stands behind end-of-text where our own code computes, as documents do in training; transformers' models get what
+their tokenizer adds.
 """
 
 import json
@@ -23,7 +25,7 @@ from hornbook.model.pretrained import load_pretrained
 from hornbook.model.score import Likelihood, score_continuations, windows_of
 from hornbook.model.source import PATTERNS, fingerprint_model, locate_model
 from hornbook.model.transformer import Phi
-from hornbook.model.vocabulary import end_of_text
+from hornbook.model.vocabulary import END_OF_TEXT, end_of_text
 from hornbook.recipe import PretrainedConfig
 
 OWN_TYPE = "phi"  # `model_type` of what our own code computes
@@ -73,6 +75,7 @@ class PhiModel:
             "parameters": sum(parameter.numel() for parameter in self._phi.parameters()),
             "context": self._phi.context,
             "engine": "hornbook",
+            "prompts_behind": END_OF_TEXT,
             "precision": str(weight.dtype).removeprefix("torch."),
             "device": weight.device.type,
         }

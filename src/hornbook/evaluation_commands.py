@@ -1,0 +1,189 @@
+"""The commands that measure: a model on benchmarks, and answers that were made elsewhere. Heavy imports are inside."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from hornbook.errors import UserError
+from hornbook.model_commands import model_source
+from hornbook.stage_commands import TeacherOptions, asks_teacher
+
+if TYPE_CHECKING:
+    from hornbook.evaluate.task import Tools
+
+NOBODY = "none"  # no teacher
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
+UnsafeExecution = Annotated[
+    bool, typer.Option("--unsafe-execution", help="Run programs without any isolation. Only where nothing can be lost.")
+]
+CpuSeconds = Annotated[
+    float,
+    typer.Option(min=0.1, help="CPU time of a program, or 10 times its reference's; asleep: 10 times that and 5 s."),
+]
+MemoryMb = Annotated[int, typer.Option(min=64, help="Of each process of a program.")]
+Workers = Annotated[int | None, typer.Option(min=1, help="Left out: as many as the CPU quota.")]
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("eval")(evaluate)
+    app.command()(grade)
+
+
+@asks_teacher(teacher=NOBODY, temperature=0.0, max_tokens=600)
+def evaluate(
+    model: Annotated[
+        str | None,
+        typer.Argument(help="A trained model's name or directory, or a model of the hub (microsoft/phi-1_5)."),
+    ] = None,
+    tasks: Annotated[
+        str, typer.Option("--tasks", help="Names of tasks or families, by commas; an unknown one lists them all.")
+    ] = "all",
+    out: Annotated[Path | None, typer.Option("--out", help="The JSON file to write: every item and every score.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many items of each task.")] = None,
+    text: Annotated[
+        Path | None,
+        typer.Option("--text", help="Held-out documents for `bits`; left out: those beside a model of the work folder."),
+    ] = None,
+    text_bytes: Annotated[int, typer.Option(min=1, help="How much of that text is read.")] = 300_000,
+    rescore: Annotated[
+        Path | None, typer.Option("--rescore", help="Score the answers in such a JSON file again, without a model.")
+    ] = None,
+    revision: Annotated[
+        str | None, typer.Option("--revision", help="Commit, tag or branch of a model of the hub. Left out: main.")
+    ] = None,
+    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
+    cpu_seconds: CpuSeconds = 3.0,
+    memory_mb: MemoryMb = 512,
+    workers: Workers = None,
+    unsafe_execution: UnsafeExecution = False,
+    as_json: AsJson = False,
+    *,
+    options: TeacherOptions,
+) -> None:
+    """Measure a model on the benchmarks of both papers, item by item. The same command again goes on where it stopped."""
+    from hornbook.evaluate import asking
+    from hornbook.evaluate.registry import tasks_named
+    from hornbook.terminal import show_evaluation
+
+    if precision not in ("float32", "bfloat16", "float16"):
+        raise UserError(f"--precision {precision}: is none of float32, bfloat16, float16")
+    if device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"--device {device}: is none of auto, cpu, cuda")
+    if (model is None) == (rescore is None):
+        raise UserError("give a model, or answers that are there already with --rescore")
+    before: dict[str, Any] = {} if rescore is None else asking.read_result(rescore)
+    wanted = ",".join(before["tasks"]) if before and tasks == "all" else tasks
+    source = None if model is None else model_source(model, options.work, revision)
+    held_out = text or (None if source is None else _held_out(Path(source.model)))
+    chosen = tasks_named(wanted, held_out, text_bytes)
+    if out is None:
+        raise UserError(f"--out: give the JSON file to write, such as {Path(model or 'scores').name}.json")
+    if out.suffix != ".json":
+        raise UserError(f"--out {out}: the name must end in .json")
+    with _tools(options, cpu_seconds, memory_mb, workers, unsafe_execution) as tools:
+        if before:
+            result = asking.rescore(before, chosen, out, tools)
+        else:
+            from hornbook.evaluate.models import open_language_model
+
+            assert model is not None
+            assert source is not None
+            opened = open_language_model(source, model, precision, device)
+            result = asking.evaluate(opened, chosen, limit, out, tools)
+    if as_json:
+        print(json.dumps(asking.without_items(result), indent=1))
+    else:
+        show_evaluation([result], [str(out)])
+
+
+def grade(
+    samples: Annotated[Path, typer.Argument(help="JSON lines with task_id and completion or solution (.jsonl, .gz).")],
+    testset: Annotated[str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized or drill.")],
+    out: Annotated[Path, typer.Option("--out", help="Where each sample's outcome is written (.jsonl or .parquet).")],
+    k: Annotated[str, typer.Option("-k", help="For which k pass@k is estimated.", metavar="K[,K]...")] = "1,10,100",
+    partial: Annotated[bool, typer.Option("--partial", help="Grade although some tasks have no sample.")] = False,
+    cpu_seconds: CpuSeconds = 3.0,
+    memory_mb: MemoryMb = 512,
+    workers: Workers = None,
+    unsafe_execution: UnsafeExecution = False,
+    as_json: AsJson = False,
+) -> None:
+    """Run samples of a model against a code test set, in the sandbox, and estimate pass@k."""
+    from hornbook import testsets
+    from hornbook.evaluate.grade import grade_samples
+    from hornbook.run.progress import Terminal
+    from hornbook.run.workers import cpu_quota
+    from hornbook.sandbox.probe import choose_backend
+    from hornbook.sandbox.programs import generous_limits
+    from hornbook.terminal import show_grades, warn_of_unsafe_execution
+
+    if testset not in testsets.NAMES:
+        raise UserError(f"--testset {testset}: no such test set; the test sets: {', '.join(testsets.NAMES)}")
+    ks = [int(word) if word.isdecimal() else 0 for word in k.split(",")]
+    if min(ks) < 1:
+        raise UserError(f"-k {k}: not a list of whole numbers above 0, such as 1,10,100")
+    if not samples.is_file():
+        raise UserError(f"{samples}: no such file")
+    if out.suffix not in (".jsonl", ".parquet"):
+        raise UserError(f"--out {out}: the name must end in .jsonl or .parquet")
+    if out.resolve() == samples.resolve():
+        raise UserError(f"--out {out}: is the file of samples itself; give another name")
+    if unsafe_execution:
+        warn_of_unsafe_execution()
+    backend = choose_backend(unsafe=unsafe_execution)
+    limits = generous_limits(cpu_seconds, memory_mb)
+    summary = grade_samples(samples, testset, out, ks, partial, limits, workers or cpu_quota(), backend, Terminal())
+    if as_json:
+        print(json.dumps(summary, indent=1))
+    else:
+        show_grades(summary, out)
+    bad = summary["outcomes"]["unscored"]
+    if bad:
+        lines = f"{bad} lines are no samples" if bad > 1 else "1 line is no sample"
+        raise UserError(f"{samples}: {lines} ({'; '.join(summary['faults'])}); the rest was graded")
+
+
+@contextmanager
+def _tools(
+    options: TeacherOptions, cpu_seconds: float, memory_mb: int, workers: int | None, unsafe_execution: bool
+) -> "Iterator[Tools]":
+    """What scoring needs: where programs run, and who grades."""
+    from hornbook.evaluate.task import Tools
+    from hornbook.run.progress import Terminal
+    from hornbook.run.step import Workspace
+    from hornbook.run.workers import cpu_quota
+    from hornbook.sandbox.probe import choose_backend
+    from hornbook.sandbox.programs import generous_limits
+    from hornbook.teacher.load import load_teacher
+
+    if unsafe_execution:
+        from hornbook.terminal import warn_of_unsafe_execution
+
+        warn_of_unsafe_execution()
+    try:
+        backend = choose_backend(unsafe=unsafe_execution)
+    except UserError as error:  # programs cannot be run here; everything else can be measured
+        backend = None
+        print(f"hornbook: {error}; tasks that run programs will be unavailable", flush=True)
+    limits, count = generous_limits(cpu_seconds, memory_mb), workers or cpu_quota()
+    if options.teacher == NOBODY:
+        yield Tools(backend, limits, count, None, Terminal())
+        return
+    machine = options.machine(workers, unsafe_execution)
+    with TemporaryDirectory() as scratch:
+        place = Workspace(Path(scratch), machine, Terminal(), options.work, "eval")
+        with load_teacher(options.config(), place, "eval") as teacher:
+            yield Tools(backend, limits, count, teacher, Terminal())
+
+
+def _held_out(directory: Path) -> Path | None:
+    """The newest held-out text of the work folder that a model's directory lies in."""
+    found = [path for path in directory.parent.glob("corpus-*/held_out.parquet") if path.parent.suffix != ".partial"]
+    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)

@@ -1,0 +1,158 @@
+"""What models answer: ours and transformers' on the same export, the harness's own reading of pairs, any batch."""
+
+import json
+import random
+
+import pytest
+import torch
+from tiny_tokenizer import tiny_tokenizer
+
+from hornbook.errors import UserError
+from hornbook.evaluate.models import PhiModel, TransformersModel, encode_pairs, open_language_model
+from hornbook.model import score
+from hornbook.model.pretrained import export_directory
+from hornbook.model.transformer import Phi
+from hornbook.recipe import ModelConfig, PretrainedConfig
+
+CONTEXT = 96
+WORDS = "the cat sat on a mat and counted one two three red blue stars before it went home again".split()
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models")
+    (folder / "own").mkdir()
+    tokenizer = tiny_tokenizer([" ".join(WORDS)] * 3)
+    tokenizer.save(str(folder / "own" / "tokenizer.json"))
+    shape = ModelConfig(layers=2, hidden=32, heads=2, rotary_share=0.5, padded_vocab_size=None)
+    phi = Phi(shape, tokenizer.get_vocab_size(), CONTEXT)
+    phi.initialize(3)
+    with torch.no_grad():
+        for parameter in phi.parameters():
+            parameter.mul_(6.0)
+    phi.save(folder / "own", tokenizer.token_to_id("<|endoftext|>"))
+    export_directory(folder / "own", folder / "export", torch.float32, 5 * 10**9)
+    return folder / "export"
+
+
+@pytest.fixture(scope="module")
+def ours(exported):
+    return open_language_model(PretrainedConfig(model=str(exported), revision=None), "tiny", "float32", "cpu")
+
+
+@pytest.fixture(scope="module")
+def theirs(exported):
+    transformers = pytest.importorskip("transformers")
+    model = transformers.AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32).eval()
+    return TransformersModel(model, transformers.AutoTokenizer.from_pretrained(exported), {"name": "tiny"})
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    """Contexts of none to too many words, with and without white space at their end; choices share them."""
+    draw = random.Random(2)
+    found = [("", "the cat"), ("the cat ", "sat"), ("   ", "sat")]
+    for count in (1, 3, 8, 20, 60, 90):
+        context = " ".join(draw.choices(WORDS, k=count)) + draw.choice(["", " ", "\n"])
+        found += [(context, " " + " ".join(draw.choices(WORDS, k=draw.randint(1, 6)))) for _ in range(4)]
+    return found
+
+
+def test_a_phi_is_read_by_our_own_code(ours):
+    assert isinstance(ours, PhiModel)
+    assert ours.describe()["engine"] == "hornbook"
+
+
+def test_our_code_and_transformers_answer_alike(ours, theirs, pairs):
+    for one, other in zip(
+        ours.log_likelihoods(pairs, lambda n: None), theirs.log_likelihoods(pairs, lambda n: None), strict=True
+    ):
+        assert one.log_probability == pytest.approx(other.log_probability, rel=2e-5)
+        assert one.tokens == other.tokens
+
+
+def test_lm_evaluation_harness_answers_alike(ours, exported, pairs):
+    pytest.importorskip("lm_eval")
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    peer = HFLM(pretrained=str(exported), dtype="float32", device="cpu", batch_size=4)
+    asked = [pair for pair in pairs if pair[0].strip() or not pair[0]]  # it has no answer to a context of blanks
+    requests = [Instance("loglikelihood", {}, pair, place) for place, pair in enumerate(asked)]
+    for one, (value, is_greedy) in zip(
+        ours.log_likelihoods(asked, lambda n: None), peer.loglikelihood(requests, disable_tqdm=True), strict=True
+    ):
+        assert one.log_probability == pytest.approx(float(value), rel=2e-5)
+        assert one.is_greedy == is_greedy
+
+
+def test_answers_depend_on_their_company_by_rounding_only(ours, pairs, monkeypatch):
+    whole = ours.log_likelihoods(pairs, lambda n: None)
+    monkeypatch.setattr(score, "BATCH_TOKENS", 1)
+    alone = [ours.log_likelihoods([pair], lambda n: None)[0] for pair in pairs]
+    for one, other in zip(whole, alone, strict=True):
+        assert one.log_probability == pytest.approx(other.log_probability, rel=1e-5)
+    prompts = ["the cat", "a mat and", "one two three red blue"]
+    together = ours.complete(prompts, ("\n",), 12)
+    assert together == [ours.complete([prompt], ("\n",), 12)[0] for prompt in prompts]
+
+
+def test_completions_of_both_are_the_same_and_end_before_the_stop(ours, theirs):
+    prompts = ["the cat sat", "one two", " ".join(WORDS * 6)]
+    made = ours.complete(prompts, (" a",), 20)
+    # Ours reads a prompt after end-of-text, as documents are in training; transformers' tokenizer adds nothing.
+    marked = theirs.complete([f"<|endoftext|>{prompt}" for prompt in prompts], (" a",), 20)
+    assert [one.text for one in made] == [one.text for one in marked]
+    assert [one.cut > 0 for one in made] == [False, False, True]
+    assert all(" a" not in one.text for one in made)
+    assert ours.complete(prompts[:1], (), 10**6)[0].cut == 0  # a completion may take half of the context
+
+
+def test_white_space_between_goes_over_to_the_continuation():
+    def encode(texts, with_own):
+        return [[ord(character) for character in text] for text in texts]
+
+    assert encode_pairs(encode, 0, [("ab  ", "c"), ("", "c"), ("  ", "c")]) == [
+        ([97, 98], [32, 32, 99]),
+        ([0], [99]),
+        ([0], [32, 32, 99]),
+    ]
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_another_architecture_goes_through_transformers(family, exported, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 384, "bos_token_id": 0, "eos_token_id": 0}
+    if family == "gpt2":
+        config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=2, n_positions=64, **sizes)
+    else:
+        config = transformers.LlamaConfig(
+            hidden_size=32, intermediate_size=64, num_hidden_layers=1, num_attention_heads=2,
+            max_position_embeddings=64, **sizes,
+        )  # fmt: skip
+    torch.manual_seed(1)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path)
+    model = open_language_model(PretrainedConfig(model=str(tmp_path), revision=None), family, "float32", "cpu")
+    assert isinstance(model, TransformersModel)
+    assert model.describe()["context"] == 64
+    (one,) = model.log_likelihoods([("the cat", " sat on")], lambda n: None)
+    assert -50 < one.log_probability < 0
+    (long,) = model.log_likelihoods([("", " ".join(WORDS * 10))], lambda n: None)
+    assert long.tokens > 64
+    assert len(model.complete(["the cat", "one two three"], ("\n",), 5)) == 2
+
+
+def test_what_cannot_be_read_says_why(tmp_path):
+    def opened():
+        return open_language_model(PretrainedConfig(model=str(tmp_path), revision=None), "x", "float32", "cpu")
+
+    with pytest.raises(UserError, match=r"config\.json: cannot be read"):
+        opened()
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "unheard_of"}))
+    with pytest.raises(UserError, match="transformers cannot load it"):
+        opened()
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 8}))
+    (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UserError, match="transformers cannot load it"):
+        opened()
