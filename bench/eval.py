@@ -2,9 +2,9 @@
 
     python bench/eval.py [--model DIR] [--limit 400] [--batch-sizes 1,16,64] [--tasks arc_easy,…] [--threads 2]
 
-The nine harness tasks of phi-1.5's tables, in float32, zero-shot but for MMLU (2 shots). Both sides get the same rows and
-make their own requests; each runs in a process of its own, and a task's time is from its rows to its answers. The peer is
-timed at each batch size, and the best counts. Every item's choice is compared: they must be identical.
+The nine harness tasks of phi-1.5's tables, in float32, zero-shot but for MMLU (2 shots). Both sides get the same rows
+and make their own requests; each runs in a process of its own, and a task's time is from its rows to its answers. The
+peer is timed at each batch size, and the best counts. Every item's choice is compared: they must be identical.
 
 Without --model: a phi of 5.8M parameters with random weights, context 2,048, and a tokenizer trained on the questions.
 """
@@ -69,13 +69,13 @@ def theirs(model: Path, names: list[str], limit: int | None, batch_size: int) ->
 
 def make_model(folder: Path) -> Path:
     """A phi with random weights and a tokenizer of its own, as transformers reads it."""
+    import torch
+
     from hornbook import rowsets
     from hornbook.model.pretrained import export_directory
     from hornbook.model.transformer import Phi
     from hornbook.recipe import ModelConfig
     from hornbook.tokens.tokenizer import train_bpe
-
-    import torch
 
     made = folder / "made"
     made.mkdir()
@@ -143,9 +143,8 @@ def report(names: list[str], sides: dict[str, dict[str, Any]]) -> None:
         seconds = own[name]["seconds"], best["seconds"]
         total_own, total_best, differing = total_own + seconds[0], total_best + seconds[1], differing + other
         told = f"{seconds[1]:.1f} (batch {batch})"
-        print(
-            f"{name:<15}{len(pairs):>7}{seconds[0]:>9.1f}{told:>16}{seconds[1] / seconds[0]:>8.2f}{other:>14}{gap:>12.1e}"
-        )
+        ratio = seconds[1] / seconds[0]
+        print(f"{name:<15}{len(pairs):>7}{seconds[0]:>9.1f}{told:>16}{ratio:>8.2f}{other:>14}{gap:>12.1e}")
     print(f"all: {total_best / total_own:.2f} times as fast as the best batch size of each task (goal: 1.5)")
     if differing:
         sys.exit(f"{differing:.0f} items with another choice: they must be identical")

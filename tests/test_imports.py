@@ -35,6 +35,7 @@ ORDER = [
     "terminal",
     "stage_commands",
     "model_commands",
+    "evaluation_commands",
     "cli",
 ]
 MODULES = sorted(path for path in SOURCE.rglob("*.py") if path.name != "__init__.py")

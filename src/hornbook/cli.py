@@ -219,14 +219,36 @@ def peek(
 
 @app.command()
 def results(
-    run_path: Annotated[Path, typer.Argument(help="A run's folder (work/runs/mini) or its run.json.", metavar="RUN")],
+    run_path: Annotated[
+        list[Path],
+        typer.Argument(
+            help="A run's folder (work/runs/mini) or its run.json; or files that `hornbook eval` wrote, side by side.",
+            metavar="RUN_OR_JSON...",
+        ),
+    ],
+    outputs: Annotated[
+        str | None, typer.Option("--outputs", help="Of such files: show what each model answered in this task.")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print every score of a run, each with its interval, n and failures."""
+    """Print every score, each with its interval, n and failures."""
+    from hornbook.evaluate.result_file import is_result, read_result, without_items
     from hornbook.report.collect import read_run, read_scores
-    from hornbook.terminal import show_scores
+    from hornbook.terminal import show_evaluation, show_outputs, show_scores
 
-    work, run_file = _locate(run_path)
+    if all(map(is_result, run_path)):
+        found = [read_result(path) for path in run_path]
+        if outputs is not None:
+            show_outputs(found, [str(path) for path in run_path], outputs)
+        elif as_json:
+            print(json.dumps([without_items(result) for result in found], indent=1))
+        else:
+            show_evaluation(found, [str(path) for path in run_path])
+        return
+    if len(run_path) > 1 or outputs is not None:
+        wrong = next(path for path in run_path if not is_result(path))
+        raise UserError(f"{wrong}: not a file that `hornbook eval` wrote; only those are shown side by side")
+    work, run_file = _locate(run_path[0])
     record = read_run(work, run_file)
     scores = read_scores(record)
     if as_json:

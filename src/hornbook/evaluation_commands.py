@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,16 @@ if TYPE_CHECKING:
     from hornbook.evaluate.task import Tools
 
 NOBODY = "none"  # no teacher
+
+
+class Precision(StrEnum):
+    """What a model computes in."""
+
+    FLOAT32 = "float32"
+    BFLOAT16 = "bfloat16"
+    FLOAT16 = "float16"
+
+
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON for a machine to read.")]
 UnsafeExecution = Annotated[
     bool, typer.Option("--unsafe-execution", help="Run programs without any isolation. Only where nothing can be lost.")
@@ -44,11 +55,15 @@ def evaluate(
     tasks: Annotated[
         str, typer.Option("--tasks", help="Names of tasks or families, by commas; an unknown one lists them all.")
     ] = "all",
-    out: Annotated[Path | None, typer.Option("--out", help="The JSON file to write: every item and every score.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="The JSON file to write: every item and every score.")
+    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many items of each task.")] = None,
     text: Annotated[
         Path | None,
-        typer.Option("--text", help="Held-out documents for `bits`; left out: those beside a model of the work folder."),
+        typer.Option(
+            "--text", help="Held-out documents for `bits`; left out: those beside a model of the work folder."
+        ),
     ] = None,
     text_bytes: Annotated[int, typer.Option(min=1, help="How much of that text is read.")] = 300_000,
     rescore: Annotated[
@@ -57,7 +72,7 @@ def evaluate(
     revision: Annotated[
         str | None, typer.Option("--revision", help="Commit, tag or branch of a model of the hub. Left out: main.")
     ] = None,
-    precision: Annotated[str, typer.Option(help="float32, bfloat16 or float16.")] = "float32",
+    precision: Annotated[Precision, typer.Option(help="Of weights and products.")] = Precision.FLOAT32,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     cpu_seconds: CpuSeconds = 3.0,
     memory_mb: MemoryMb = 512,
@@ -67,18 +82,16 @@ def evaluate(
     *,
     options: TeacherOptions,
 ) -> None:
-    """Measure a model on the benchmarks of both papers, item by item. The same command again goes on where it stopped."""
-    from hornbook.evaluate import asking
+    """Measure a model on the benchmarks of both papers, item by item. Run again, it goes on where it stopped."""
     from hornbook.evaluate.registry import tasks_named
+    from hornbook.evaluate.result_file import read_result, without_items
     from hornbook.terminal import show_evaluation
 
-    if precision not in ("float32", "bfloat16", "float16"):
-        raise UserError(f"--precision {precision}: is none of float32, bfloat16, float16")
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device {device}: is none of auto, cpu, cuda")
     if (model is None) == (rescore is None):
         raise UserError("give a model, or answers that are there already with --rescore")
-    before: dict[str, Any] = {} if rescore is None else asking.read_result(rescore)
+    before: dict[str, Any] = {} if rescore is None else read_result(rescore)
     wanted = ",".join(before["tasks"]) if before and tasks == "all" else tasks
     source = None if model is None else model_source(model, options.work, revision)
     held_out = text or (None if source is None else _held_out(Path(source.model)))
@@ -87,6 +100,8 @@ def evaluate(
         raise UserError(f"--out: give the JSON file to write, such as {Path(model or 'scores').name}.json")
     if out.suffix != ".json":
         raise UserError(f"--out {out}: the name must end in .json")
+    from hornbook.evaluate import asking
+
     with _tools(options, cpu_seconds, memory_mb, workers, unsafe_execution) as tools:
         if before:
             result = asking.rescore(before, chosen, out, tools)
@@ -95,10 +110,10 @@ def evaluate(
 
             assert model is not None
             assert source is not None
-            opened = open_language_model(source, model, precision, device)
+            opened = open_language_model(source, model, precision.value, device)
             result = asking.evaluate(opened, chosen, limit, out, tools)
     if as_json:
-        print(json.dumps(asking.without_items(result), indent=1))
+        print(json.dumps(without_items(result), indent=1))
     else:
         show_evaluation([result], [str(out)])
 

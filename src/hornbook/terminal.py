@@ -140,6 +140,8 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         table.add_row(task, metric, count, *(score_text(score) for score in scores), f"[dim]{paper}[/dim]")
     console = _console()
     console.print(table)
+    for result in results:
+        _show_protocols(result, console)
     for result, name in zip(results, names, strict=True):
         for task, score in result["tasks"].items():
             note = [score["reason"]] if score.get("reason") else []
@@ -151,6 +153,34 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         model = result["model"]
         told = f"{model['engine']}, {model['precision']}, {model['device']}{limited}"
         console.print(f"{escape(name)}: every item and score; computed by {escape(told)}", highlight=False)
+
+
+def _show_protocols(result: Mapping[str, Any], console: Console) -> None:
+    """What protocols differ by on the same model and problems, where several were used."""
+    from hornbook.evaluate.coding import DEFAULT, protocol_table
+
+    for row in protocol_table({name: task for name, task in result["tasks"].items() if task["family"] == "code"}):
+        if row["difference"] is not None and row["protocol"] != DEFAULT:
+            told = f"{row['testset']}: {row['protocol']} gives {row['difference']:+.1%} beside {DEFAULT}"
+            console.print(f"{result['model']['name']}, {told}", highlight=False, markup=False)
+
+
+def show_outputs(results: Sequence[Mapping[str, Any]], names: Sequence[str], task: str) -> None:
+    """What several models answered to the same items, one below the other, each with what it was worth."""
+    for result, name in zip(results, names, strict=True):
+        if not result["tasks"].get(task, {}).get("items"):
+            have = ", ".join(known for known, found in result["tasks"].items() if found.get("items"))
+            raise UserError(f"{name}: holds no answers of {task}; it has {have or 'none'}")
+    answers = [{(row["id"], row["prompt_hash"]): row for row in result["tasks"][task]["items"]} for result in results]
+    for key in dict.fromkeys(key for rows in answers for key in rows):
+        print(f"── {key[0]}")
+        for result, rows in zip(results, answers, strict=True):
+            row = rows.get(key)
+            worth = "not asked" if row is None else f"{row['outcome']}, score {row['score']}"
+            print(f"{result['model']['name']} ({worth}):")
+            if row is not None:
+                output = row["output"] if isinstance(row["output"], str) else json.dumps(row["output"])
+                print("\n".join(f"    {printable(line)}" for line in output.splitlines()))
 
 
 def show_grades(summary: Mapping[str, Any], out: Path) -> None:

@@ -15,7 +15,8 @@ from hornbook.model.transformer import Phi
 from hornbook.recipe import ModelConfig, PretrainedConfig
 
 CONTEXT = 96
-WORDS = "the cat sat on a mat and counted one two three red blue stars before it went home again".split()
+SENTENCE = "the cat sat on a mat and counted one two three red blue stars before it went home again"
+WORDS = SENTENCE.split()
 
 
 @pytest.fixture(scope="module")

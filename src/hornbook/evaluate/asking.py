@@ -14,11 +14,11 @@ from typing import Any, BinaryIO
 
 from hornbook.errors import UserError
 from hornbook.evaluate.models import LanguageModel
+from hornbook.evaluate.result_file import FORMAT, write_result
 from hornbook.evaluate.task import Item, Likely, Output, Scored, Task, Tools, Write
 from hornbook.run.progress import Bar
 from hornbook.testsets import UnavailableError
 
-FORMAT = 1  # of the JSON file
 LIKELY_ITEMS = 128  # asked together, and kept together
 WRITE_ITEMS = 64
 
@@ -66,9 +66,7 @@ class Answers:
         os.fsync(self._file.fileno())
 
 
-def evaluate(
-    model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools
-) -> dict[str, Any]:
+def evaluate(model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools) -> dict[str, Any]:
     """Ask and score all tasks, write the result to `out`, and give it.
 
     A task whose data or tools are missing is there with value null and a reason. Raises UserError where `<out>.partial`
@@ -103,34 +101,6 @@ def rescore(before: Mapping[str, Any], tasks: Sequence[Task], out: Path, tools: 
         result["tasks"][task.name] = _score(task, items, answers, tools)
     write_result(result, out)
     return result
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """A result that was written. Raises UserError for a file that is none."""
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise UserError(f"{path}: cannot be read ({type(error).__name__}); give a file that `hornbook eval` wrote") from error
-    if not isinstance(result, dict) or result.get("format") != FORMAT or not isinstance(result.get("tasks"), dict):
-        raise UserError(f"{path}: not a result of `hornbook eval` (format {FORMAT}); give a file that it wrote")
-    return result
-
-
-def without_items(result: Mapping[str, Any]) -> dict[str, Any]:
-    """The scores alone."""
-    short = {name: {k: v for k, v in task.items() if k != "items"} for name, task in result["tasks"].items()}
-    return {**result, "tasks": short}
-
-
-def write_result(result: Mapping[str, Any], out: Path) -> None:
-    """Write a result whole or not at all."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    scratch = out.with_name(f".{out.name}.{os.getpid()}")
-    try:
-        scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-        scratch.replace(out)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def answer_items(model: LanguageModel, items: Sequence[Item], bar: Bar) -> list[Answer]:

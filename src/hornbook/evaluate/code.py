@@ -1,12 +1,11 @@
-"""pass@1, greedy: complete each prompt, cut the completion, have the problem's tests call it in the sandbox."""
+"""Programs a model wrote: where a completion ends, and how a problem's tests judge it in the sandbox."""
 
-from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from hornbook.evaluate.stats import wilson_interval
-from hornbook.records import Completion, Outcome, Problem
+from hornbook.records import Problem
 from hornbook.sandbox.execute import run_programs
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.programs import Limits, Program, Verdict, generous_limits, needs_objects
@@ -16,8 +15,6 @@ from hornbook.sandbox.programs import Limits, Program, Verdict, generous_limits,
 STOPS = ("\nclass", "\ndef", "\n#", "\n@", "\nprint", "\nif", "\nassert", "\nimport", "\nfrom", "<|endoftext|>")
 
 REFERENCE_FACTOR = 10.0  # how much slower than the reference a solution may be
-
-Generate = Callable[[Sequence[str]], list[str]]  # prompts → completions
 
 
 def trim_prompt(prompt: str) -> str:
@@ -32,15 +29,6 @@ def trim_prompt(prompt: str) -> str:
 def cut_completion(raw: str, stops: Iterable[str]) -> str:
     """The completion up to the first stop string."""
     return raw[: min((at for stop in stops if (at := raw.find(stop)) >= 0), default=len(raw))]
-
-
-def complete_problems(problems: Sequence[Problem], generate: Generate) -> list[Completion]:
-    """One completion per problem, in order."""
-    prompts = [trim_prompt(problem.prompt) for problem in problems]
-    return [
-        Completion(problem.task_id, 0, prompt, raw, cut_completion(raw, STOPS))
-        for problem, prompt, raw in zip(problems, prompts, generate(prompts), strict=True)
-    ]
 
 
 def program_of(problem: Problem, source: str, cpu_seconds: float | None = None, id_: str = "") -> Program:
@@ -102,37 +90,6 @@ def grade_programs(
     for verdict in run_programs(judged(), limits, workers, backend):
         why = untestable.popleft()
         yield verdict if why is None else replace(verdict, outcome="error", detail=why)
-
-
-def grade_completions(
-    problems: Sequence[Problem], completions: Sequence[Completion], limits: Limits, workers: int, backend: Backend
-) -> Iterator[Outcome]:
-    """What became of each completion when its problem's tests called it."""
-    allowed = time_references(problems, limits, workers, backend)
-    programs = ((p, c.prompt + c.text + "\n") for p, c in zip(problems, completions, strict=True))
-    for verdict in grade_programs(programs, allowed, limits, workers, backend):
-        yield Outcome(verdict.id, 0, verdict.outcome, verdict.detail, verdict.protocol)
-
-
-def score_outcomes(outcomes: Iterable[Outcome]) -> dict[str, Any]:
-    """pass@1 of one sample per problem with its Wilson interval. Errors are ours: outside n, and counted."""
-    kinds = Counter(outcome.outcome for outcome in outcomes)
-    failed = kinds.pop("error", 0)
-    n, passed = kinds.total(), kinds["passed"]
-    if n == 0:
-        return unavailable("pass@1", "every program ended in an error of the sandbox") | {"failed": failed}
-    low, high = wilson_interval(passed, n)
-    timeouts = kinds["timeout"]
-    return {
-        "metric": "pass@1",
-        "value": passed / n,
-        "n": n,
-        "low": low,
-        "high": high,
-        "failed": failed,
-        "passed": passed,
-        "timeouts": timeouts,
-    }
 
 
 def unavailable(metric: str, reason: str) -> dict[str, Any]:

@@ -3,15 +3,15 @@
 Texts become tokens as lm-evaluation-harness makes them (its `_encode_pair`), so that scores compare with those others
 publish: white space at the end of a context goes over to the continuation, context and continuation are encoded as one
 text and parted where the context's own encoding ends, and an empty context is the end-of-text token. A prompt to
-complete stands behind end-of-text where our own code computes, as documents do in training; transformers' models get what
-their tokenizer adds.
+complete stands behind end-of-text where our own code computes, as documents do in training; transformers' models get
+what their tokenizer adds.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from tokenizers import Tokenizer
@@ -31,7 +31,6 @@ from hornbook.recipe import PretrainedConfig
 OWN_TYPE = "phi"  # `model_type` of what our own code computes
 FOREIGN_BATCH_TOKENS = 2048  # of one forward pass of transformers, which gives the logits of all of them
 MAX_CONTEXT = 4096  # of transformers' models: some say they read a million tokens
-Precision = Literal["float32", "bfloat16", "float16"]
 Pair = tuple[str, str]
 Encode = Callable[[Sequence[str], bool], list[list[int]]]  # texts, and whether a tokenizer may add its own tokens
 FILES = (*PATTERNS, "*.json", "*.model", "*.txt")  # what transformers reads of a model of the hub
@@ -215,10 +214,11 @@ def _fit(context: list[int], target: list[int], length: int) -> list[int]:
     return context[-room:] if 0 < room < len(context) else context
 
 
-def open_language_model(source: PretrainedConfig, name: str, precision: Precision, device: str) -> LanguageModel:
+def open_language_model(source: PretrainedConfig, name: str, precision: str, device: str) -> LanguageModel:
     """A model from its directory in the Hugging Face format or from the hub, to be asked.
 
-    A phi is computed by our own code, any other architecture by transformers (extra `eval`). Raises UserError where
+    `precision` is float32, bfloat16 or float16. A phi is computed by our own code, any other architecture by
+    transformers (extra `eval`). Raises UserError where
     there is none, its weights are pickled, it needs code of its own, or transformers does not know it.
     """
     place = "cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu"

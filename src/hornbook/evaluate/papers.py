@@ -1,7 +1,7 @@
 """What the two papers print, to stand beside what was measured: only figures read there or agreed on by sources.
 
-From the tables of phi-1 (Tables 1 and 2) and phi-1.5 (Tables 2 to 4); shares, not percent. The papers' protocols are not
-all known (prompts, raw or normalised accuracy, shots of SQuAD), so a figure is a neighbour, not a target.
+From the tables of phi-1 (Tables 1 and 2) and phi-1.5 (Tables 2 to 4); shares, not percent. The papers' protocols are
+not all known (prompts, raw or normalised accuracy, shots of SQuAD), so a figure is a neighbour, not a target.
 """
 
 PRINTED: dict[str, dict[str, float]] = {
