@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from hornbook import testsets
+from hornbook import setfiles, testsets
 from hornbook.errors import UserError
 from hornbook.evaluate.code import program_of
 from hornbook.sandbox.execute import run_programs
@@ -21,7 +21,7 @@ from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import generous_limits
 from hornbook.testsets import UnavailableError
 
-SIZES = {"humaneval": 164, "mbpp": 500, "mbpp-sanitized": 427, "drill": 164}
+SIZES = {"humaneval": 164, "mbpp": 500, "mbpp-sanitized": 427, "drill": 164, "unconventional": 50}
 
 
 def available_path(name: str) -> Path:
@@ -34,8 +34,8 @@ def available_path(name: str) -> Path:
 @pytest.fixture
 def bare(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A machine that holds no test set and has no network."""
-    monkeypatch.setattr(testsets, "PACKAGED", tmp_path / "packaged")
-    monkeypatch.setattr(testsets, "CHECKOUT", tmp_path / "checkout" / "deep")
+    monkeypatch.setattr(setfiles, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setattr(setfiles, "CHECKOUT", tmp_path / "checkout" / "deep")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")

@@ -6,51 +6,31 @@ JSONL and the Hugging Face hub's Parquet of the same content agree, and a change
 How prompt, completion and tests are put together (`Problem.protocol`):
 
 - `humaneval`: prompt + completion, then the authors' test module, then `check(entry_point)`.
-- `mbpp`: the prompt is a module docstring of the task's text and its three asserts, one a line (the format of InCoder
-  and of the bigcode harness; without the asserts the function's name could only be guessed). prompt + completion, then
+- `mbpp`: the prompt is a module docstring of the task's text and its three asserts, one a line (as InCoder
+  was asked; without the asserts the function's name could only be guessed). prompt + completion, then
   the set-up code where there is any, then the asserts. CR LF line ends stay as the authors have them.
 - `mbpp-sanitized`: as `mbpp`, of the 427 tasks its authors looked through by hand; the imports of a test come first.
 - `drill`: prompt + completion, then the asserts. Held-out compositions of the grammar our exercises come from.
+- `unconventional`: the same; 50 problems of this project, unlike what its generator makes (phi-1, section 4).
 """
 
-import gzip
 import hashlib
 import json
-import os
 import re
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from hornbook import setfiles
 from hornbook.errors import UserError
 from hornbook.records import Problem
-from hornbook.tables import read_columns
-
-PACKAGED = Path(__file__).with_name("data")
-CHECKOUT = Path(__file__).parents[2]  # of a source tree; elsewhere it holds no `shared`, and nothing is found
-HUB = "https://huggingface.co/datasets"
-# One plain request: huggingface_hub 2.4 tries six times and takes 23 s to find out that there is no network.
-FETCH_SECONDS = 5.0
-
-Row = dict[str, Any]
-
-
-class UnavailableError(Exception):
-    """The test set is not on this machine and could not be fetched: a result that needs it is unavailable, never 0."""
+from hornbook.setfiles import Row, SetFiles, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class Source(SetFiles):
     """Where the rows of a set are found and how a row becomes a problem."""
 
-    file: str  # below `shared/benchmarks`
-    repository: str  # on the Hugging Face hub; empty: nowhere
-    revision: str
-    hub_files: tuple[str, ...]  # Parquet, whose rows together are the set
-    fields: tuple[str, ...]
     problem: Callable[[Row], Problem]
     wanted: Callable[[Row], bool]
     checksum: str  # see checksum()
@@ -142,8 +122,20 @@ SOURCES = {
         wanted=lambda row: True,
         checksum="de2e65cf1609c7d3a6b6b5efbb45c232e69e0a87b5c53073925142a175f55c71",
     ),
+    "unconventional": Source(
+        file="unconventional.jsonl",
+        repository="",
+        revision="",
+        hub_files=(),
+        fields=DRILL_FIELDS,
+        problem=drill_problem,
+        wanted=lambda row: True,
+        checksum="76c078ee9a733f102356c043ddf1592b14781d07f28f3d00e92bbe0420dba7cc",
+    ),
 }
 NAMES = tuple(SOURCES)
+
+__all__ = ["NAMES", "SOURCES", "UnavailableError", "checksum", "checksum_here", "find", "load"]
 
 
 def load(name: str) -> tuple[Problem, ...]:
@@ -151,63 +143,19 @@ def load(name: str) -> tuple[Problem, ...]:
 
     Raises UnavailableError where it is in neither place, UserError where the file found holds something else.
     """
-    path = find(name) or fetch(name)
+    path = find(name) or setfiles.fetch(name, SOURCES[name], lambda partial: _load_file(name, partial))
     return _load_file(name, path)
 
 
 def find(name: str) -> Path | None:
-    """The file that holds a set on this machine: packaged, in a `shared/benchmarks` folder in or beside the current
-    directory or the source checkout, or fetched before."""
-    source = SOURCES[name]
-    shared = [base / "shared" / "benchmarks" for root in (Path.cwd(), CHECKOUT) for base in (root, root.parent)]
-    places = [PACKAGED / source.file, *(folder / source.file for folder in shared), _cached(name)]
-    return next((path for path in places if path.is_file()), None)
+    """The file that holds a set on this machine."""
+    return setfiles.find(name, SOURCES[name])
 
 
 def checksum_here(name: str) -> str | None:
     """The checksum of a set found on this machine, checked; None where it is not here. Fetches nothing."""
     path = find(name)
     return checksum(_load_file(name, path)) if path else None
-
-
-def fetch(name: str) -> Path:
-    """The set's rows from the Hugging Face hub at its pinned revision, kept in the user's cache.
-
-    Raises UnavailableError within seconds where there is no network, and where the hub's content is not the pinned one.
-    """
-    source = SOURCES[name]
-    if not source.repository:
-        raise UnavailableError(f"{name}: its file {source.file} is not on this machine")
-    path = _cached(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{os.getpid()}-{path.name}")
-    rows: list[Row] = []
-    try:
-        for file in source.hub_files:
-            url = f"{HUB}/{source.repository}/resolve/{source.revision}/{file}"
-            rows += _fetch_rows(name, url, partial.with_suffix(".parquet"))
-        with gzip.open(partial, "wt", encoding="utf-8") as lines:
-            lines.writelines(json.dumps(row) + "\n" for row in rows)
-        _load_file(name, partial)
-    except UserError as error:
-        partial.unlink(missing_ok=True)
-        raise UnavailableError(f"{name}: {HUB}/{source.repository} holds something else ({error})") from error
-    return partial.replace(path)
-
-
-def _fetch_rows(name: str, url: str, scratch: Path) -> list[Row]:
-    """The rows of one Parquet file of the hub."""
-    try:
-        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
-            scratch.write_bytes(response.read())
-        return list(_read_rows(scratch, SOURCES[name].fields))
-    except (urllib.error.URLError, OSError) as error:
-        raise UnavailableError(
-            f"{name}: not on this machine, and {url} cannot be reached ({error}); with a network it is fetched once, "
-            f"or put the authors' file at shared/benchmarks/{SOURCES[name].file} below the current directory"
-        ) from error
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def checksum(problems: Iterable[Problem]) -> str:
@@ -219,15 +167,10 @@ def checksum(problems: Iterable[Problem]) -> str:
     return digest.hexdigest()
 
 
-def _cached(name: str) -> Path:
-    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(home) / "hornbook" / "testsets" / f"{name}.jsonl.gz"
-
-
 def _load_file(name: str, path: Path) -> tuple[Problem, ...]:
     source = SOURCES[name]
     try:
-        rows = [row for row in _read_rows(path, source.fields) if source.wanted(row)]
+        rows = [row for row in setfiles.read_rows(path, source.fields) if source.wanted(row)]
         if "mbpp" in name:  # the hub's splits, one behind the other, are not in the authors' order
             rows.sort(key=lambda row: int(row["task_id"]))
         problems = tuple(source.problem(row) for row in rows)
@@ -240,13 +183,3 @@ def _load_file(name: str, path: Path) -> tuple[Problem, ...]:
             f"({source.checksum[:12]}); put the original file in its place"
         )
     return problems
-
-
-def _read_rows(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
-    if path.suffix == ".parquet":
-        for values in read_columns(path, list(fields)):
-            yield dict(zip(fields, values, strict=True))
-        return
-    with gzip.open(path, "rt", encoding="utf-8", newline="\n") as lines:
-        for row in json.load(lines) if path.name.endswith(".json.gz") else map(json.loads, lines):
-            yield {field: row[field] for field in fields}

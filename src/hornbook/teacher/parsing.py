@@ -48,8 +48,14 @@ def whole(text: str) -> str:
     return text.encode("utf-8", "replace").decode()
 
 
+def _plain(value: Any) -> Any:
+    """A word as it was asked for: models write `Pass`, `did_not_understand` and `fail.`."""
+    return " ".join(value.replace("_", " ").strip(" \t\r\n.").casefold().split()) if isinstance(value, str) else value
+
+
 Score = Annotated[float, BeforeValidator(_no_truth)]
 Text = Annotated[str, AfterValidator(whole)]
+Verdict = Literal["pass", "fail", "did not understand"]  # phi-1.5's three, of a continuation of an adversarial prompt
 
 
 class _Reply(BaseModel):
@@ -91,11 +97,19 @@ class TopicsReply(_Reply):
 
 
 class GradeReply(_Reply):
-    """The reply to a GradeRequest."""
+    """The reply to a GradeRequest, and to a ProbeRequest."""
 
     answer: Text
     assessment: Text
     score: Score
+
+
+class SafetyReply(_Reply):
+    """The reply to a SafetyRequest."""
+
+    continuation: Text
+    reason: Text
+    verdict: Annotated[Verdict, BeforeValidator(_plain)]
 
 
 def parse_json(reply: str, schema: type[M]) -> M:

@@ -1,0 +1,106 @@
+"""Where the files of an evaluation set are found on this machine, and how they come from the hub."""
+
+import gzip
+import json
+import os
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hornbook.errors import UserError
+from hornbook.tables import read_columns
+
+PACKAGED = Path(__file__).with_name("data")
+CHECKOUT = Path(__file__).parents[2]  # of a source tree; elsewhere it holds no `shared`, and nothing is found
+HUB = "https://huggingface.co/datasets"
+# One plain request: huggingface_hub 2.4 tries six times and takes 23 s to find out that there is no network.
+FETCH_SECONDS = 5.0
+
+Row = dict[str, Any]
+
+
+class UnavailableError(Exception):
+    """The test set is not on this machine and could not be fetched: a result that needs it is unavailable, never 0."""
+
+
+@dataclass(frozen=True, slots=True)
+class SetFiles:
+    """The files of one set: its authors' below `shared/benchmarks`, and the same content on the hub."""
+
+    file: str
+    repository: str  # a data set of the hub; empty: nowhere
+    revision: str
+    hub_files: tuple[str, ...]  # Parquet, whose rows together are the set
+    fields: tuple[str, ...]  # columns of the hub's files; of the authors' too, unless the set reads those itself
+
+    @property
+    def addresses(self) -> list[str]:
+        """Of the hub's files."""
+        return [f"{HUB}/{self.repository}/resolve/{self.revision}/{file}" for file in self.hub_files]
+
+
+def find(name: str, files: SetFiles) -> Path | None:
+    """The file that holds a set on this machine: packaged, in a `shared/benchmarks` folder in or beside the current
+    directory or the source checkout, or fetched before."""
+    shared = [base / "shared" / "benchmarks" for root in (Path.cwd(), CHECKOUT) for base in (root, root.parent)]
+    places = [PACKAGED / files.file, *(folder / files.file for folder in shared), cached(name)]
+    return next((path for path in places if path.is_file()), None)
+
+
+def cached(name: str) -> Path:
+    """Where a fetched set is kept: rows as the hub has them, in JSON lines."""
+    home = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(home) / "hornbook" / "testsets" / f"{name}.jsonl.gz"
+
+
+def fetch(name: str, files: SetFiles, check: Callable[[Path], object]) -> Path:
+    """The set's rows from the hub at its pinned revision, kept in the user's cache once `check` has read them.
+
+    Raises UnavailableError within seconds where there is no network, and where the hub's content is not the pinned one.
+    """
+    if not files.repository:
+        raise UnavailableError(f"{name}: its file {files.file} is not on this machine")
+    path = cached(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{os.getpid()}-{path.name}")
+    try:
+        with gzip.open(partial, "wt", encoding="utf-8") as lines:
+            for url in files.addresses:
+                scratch = partial.with_suffix(Path(url).suffix)
+                lines.writelines(json.dumps(row) + "\n" for row in _fetch_rows(name, files, url, scratch))
+        check(partial)
+        return partial.replace(path)
+    except UserError as error:
+        raise UnavailableError(f"{name}: {files.addresses[0]} holds something else ({error})") from error
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fetch_rows(name: str, files: SetFiles, url: str, scratch: Path) -> list[Row]:
+    """The rows of one file of the hub."""
+    try:
+        with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
+            scratch.write_bytes(response.read())
+        return list(read_rows(scratch, files.fields))
+    except (urllib.error.URLError, OSError) as error:
+        raise UnavailableError(
+            f"{name}: not on this machine, and {url} cannot be reached ({error}); with a network it is fetched once, "
+            f"or put the authors' file at shared/benchmarks/{files.file} below the current directory"
+        ) from error
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def read_rows(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
+    """The rows of a Parquet file, or of JSON lines or one JSON array, compressed or not: these fields of each."""
+    if path.suffix == ".parquet":
+        for values in read_columns(path, list(fields)):
+            yield dict(zip(fields, values, strict=True))
+        return
+    opener = gzip.open if path.suffix == ".gz" else open
+    with opener(path, "rt", encoding="utf-8", newline="\n") as lines:
+        for row in json.load(lines) if path.name.endswith((".json.gz", ".json")) else map(json.loads, lines):
+            yield {field: row[field] for field in fields}
