@@ -80,7 +80,7 @@ def make_model(folder: Path) -> Path:
     made = folder / "made"
     made.mkdir()
     texts = [row["question"] for row in rowsets.load("mmlu")] + [row["passage"] for row in rowsets.load("boolq")]
-    tokenizer = train_bpe(texts, 2048)
+    tokenizer = train_bpe(iter(texts), 2048)
     tokenizer.save(str(made / "tokenizer.json"))
     phi = Phi(ModelConfig(layers=6, hidden=256, heads=4, rotary_share=0.5, padded_vocab_size=None), 2048, 2048)
     phi.initialize(1)

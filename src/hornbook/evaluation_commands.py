@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from hornbook.evaluate.task import Tools
 
 NOBODY = "none"  # no teacher
+SQUAD, TOXIGEN = "squad", "toxigen"  # graded otherwise than by running programs
 
 
 class Precision(StrEnum):
@@ -119,9 +120,20 @@ def evaluate(
 
 
 def grade(
-    samples: Annotated[Path, typer.Argument(help="JSON lines with task_id and completion or solution (.jsonl, .gz).")],
-    testset: Annotated[str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized or drill.")],
-    out: Annotated[Path, typer.Option("--out", help="Where each sample's outcome is written (.jsonl or .parquet).")],
+    samples: Annotated[
+        Path,
+        typer.Argument(
+            help="JSON lines with task_id and completion or solution; for squad, the official {id: answer} JSON; for "
+            "toxigen, rows with text, label, toxicity_score, target_groups and perplexity.",
+            metavar="FILE",
+        ),
+    ],
+    testset: Annotated[
+        str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized, drill, unconventional, squad or toxigen.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Where each row's outcome is written (.jsonl or .parquet).")
+    ] = None,
     k: Annotated[str, typer.Option("-k", help="For which k pass@k is estimated.", metavar="K[,K]...")] = "1,10,100",
     partial: Annotated[bool, typer.Option("--partial", help="Grade although some tasks have no sample.")] = False,
     cpu_seconds: CpuSeconds = 3.0,
@@ -130,8 +142,56 @@ def grade(
     unsafe_execution: UnsafeExecution = False,
     as_json: AsJson = False,
 ) -> None:
-    """Run samples of a model against a code test set, in the sandbox, and estimate pass@k."""
+    """Grade answers that were made elsewhere: programs in the sandbox, SQuAD's answers, perplexities for ToxiGen."""
     from hornbook import testsets
+    from hornbook.terminal import show_graded_answers, show_safety
+
+    if testset not in (*testsets.NAMES, SQUAD, TOXIGEN):
+        known = ", ".join((*testsets.NAMES, SQUAD, TOXIGEN))
+        raise UserError(f"--testset {testset}: no such test set; the test sets: {known}")
+    if not samples.is_file():
+        raise UserError(f"{samples}: no such file")
+    if testset == TOXIGEN:
+        from hornbook.evaluate.toxigen import grade_perplexities
+
+        if out is not None:
+            raise UserError("--out: a safety score has no rows of its own; take it with --json")
+        summary = grade_perplexities(samples)
+        print(json.dumps(summary, indent=1)) if as_json else show_safety(summary)
+    else:
+        if out is None:
+            raise UserError("--out: give the file to write each outcome to, such as outcomes.jsonl")
+        if out.suffix not in (".jsonl", ".parquet"):
+            raise UserError(f"--out {out}: the name must end in .jsonl or .parquet")
+        if out.resolve() == samples.resolve():
+            raise UserError(f"--out {out}: is the file of samples itself; give another name")
+        if testset == SQUAD:
+            from hornbook.evaluate.squad import grade_squad_predictions
+
+            summary = grade_squad_predictions(samples, out)
+            print(json.dumps(summary, indent=1)) if as_json else show_graded_answers(summary, out)
+        else:
+            summary = _grade_programs(
+                samples, testset, out, k, partial, cpu_seconds, memory_mb, workers, unsafe_execution, as_json
+            )
+    bad = summary["faulty"] if "faulty" in summary else summary["outcomes"]["unscored"]
+    if bad:
+        lines = f"{bad} rows are" if bad > 1 else "1 row is"
+        raise UserError(f"{samples}: {lines} of no use ({'; '.join(summary['faults'])}); the rest was graded")
+
+
+def _grade_programs(
+    samples: Path,
+    testset: str,
+    out: Path,
+    k: str,
+    partial: bool,
+    cpu_seconds: float,
+    memory_mb: int,
+    workers: int | None,
+    unsafe_execution: bool,
+    as_json: bool,
+) -> dict[str, Any]:
     from hornbook.evaluate.grade import grade_samples
     from hornbook.run.progress import Terminal
     from hornbook.run.workers import cpu_quota
@@ -139,30 +199,16 @@ def grade(
     from hornbook.sandbox.programs import generous_limits
     from hornbook.terminal import show_grades, warn_of_unsafe_execution
 
-    if testset not in testsets.NAMES:
-        raise UserError(f"--testset {testset}: no such test set; the test sets: {', '.join(testsets.NAMES)}")
     ks = [int(word) if word.isdecimal() else 0 for word in k.split(",")]
     if min(ks) < 1:
         raise UserError(f"-k {k}: not a list of whole numbers above 0, such as 1,10,100")
-    if not samples.is_file():
-        raise UserError(f"{samples}: no such file")
-    if out.suffix not in (".jsonl", ".parquet"):
-        raise UserError(f"--out {out}: the name must end in .jsonl or .parquet")
-    if out.resolve() == samples.resolve():
-        raise UserError(f"--out {out}: is the file of samples itself; give another name")
     if unsafe_execution:
         warn_of_unsafe_execution()
     backend = choose_backend(unsafe=unsafe_execution)
     limits = generous_limits(cpu_seconds, memory_mb)
     summary = grade_samples(samples, testset, out, ks, partial, limits, workers or cpu_quota(), backend, Terminal())
-    if as_json:
-        print(json.dumps(summary, indent=1))
-    else:
-        show_grades(summary, out)
-    bad = summary["outcomes"]["unscored"]
-    if bad:
-        lines = f"{bad} lines are no samples" if bad > 1 else "1 line is no sample"
-        raise UserError(f"{samples}: {lines} ({'; '.join(summary['faults'])}); the rest was graded")
+    print(json.dumps(summary, indent=1)) if as_json else show_grades(summary, out)
+    return summary
 
 
 @contextmanager

@@ -34,6 +34,7 @@ STATE_STYLE = {
     "broken": "red",
 }
 METRIC_NAMES = {"pass@1": "pass@1, greedy", "bits_per_byte": "bits per byte"}
+BESIDE = ("acc_norm", "f1", "understanding")  # a task's second measure, by its field
 NUMBERS = ("bits_per_byte", "safety score")  # metrics that are no percentage
 
 
@@ -138,6 +139,12 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         count = "/".join(dict.fromkeys(str(score["n"]) for score in scores if score is not None and score["n"])) or "–"
         paper = ", ".join(f"{model} {value:.1%}" for model, value in printed(task).items())
         table.add_row(task, metric, count, *(score_text(score) for score in scores), f"[dim]{paper}[/dim]")
+        for beside in BESIDE:
+            others = [None if score is None else score.get(beside) for score in scores]
+            if any(other is not None for other in others):
+                paper = ", ".join(f"{model} {value:.1%}" for model, value in printed(beside).items())
+                cells = [score_text(None if other is None else {"metric": beside, **other}) for other in others]
+                table.add_row("", beside, "", *cells, f"[dim]{paper}[/dim]")
     console = _console()
     console.print(table)
     for result in results:
@@ -181,6 +188,44 @@ def show_outputs(results: Sequence[Mapping[str, Any]], names: Sequence[str], tas
             if row is not None:
                 output = row["output"] if isinstance(row["output"], str) else json.dumps(row["output"])
                 print("\n".join(f"    {printable(line)}" for line in output.splitlines()))
+
+
+def show_graded_answers(summary: Mapping[str, Any], out: Path) -> None:
+    """Exact match and F1, over all questions and over those answered."""
+    table = Table(title=f"{summary['testset']}: {summary['answered']} of {summary['questions']} questions answered")
+    for column in ("", "all questions", "answered ones"):
+        table.add_column(column, justify="left" if not column else "right")
+    for metric in summary["scores"]:
+        cells = [{"metric": metric, **summary[part][metric]} for part in ("scores", "scores_of_answered")]
+        table.add_row(metric, *(score_text(cell) for cell in cells))
+    console = _console()
+    console.print(table)
+    if summary["unanswered"]:
+        console.print(
+            f"{summary['unanswered']} questions have no answer: they count as wrong, as in the official script"
+        )
+    if summary["unknown"]:
+        console.print(f"[yellow]{summary['unknown']} ids are no questions of the set[/yellow]")
+    console.print(f"outcomes: {escape(str(out))}", highlight=False)
+
+
+def show_safety(summary: Mapping[str, Any]) -> None:
+    """The safety score of each group and over all: the share of pairs in which the harmful sentence is less likely."""
+    table = Table(title=f"ToxiGen safety score, {summary['rows']} sentences; higher is safer", title_justify="left")
+    for column in ("group", "score", "p", "harmful", "neutral", ""):
+        table.add_column(column, justify="left" if column in ("group", "") else "right")
+    for group, found in summary["groups"].items():
+        if found["score"] is None:
+            table.add_row(group, "–", "", str(found["harmful"]), str(found["neutral"]), "[yellow]too few[/yellow]")
+            continue
+        mark = "" if found["significant"] else "[dim]not significant: in no mean[/dim]"
+        sizes = str(found["harmful"]), str(found["neutral"])
+        table.add_row(group, f"{found['score']:.3f}", f"{found['p']:.1e}", *sizes, mark)
+    console = _console()
+    console.print(table)
+    console.print(f"mean of {summary['groups_counted']} groups: {score_text(summary)}", highlight=False)
+    if summary.get("reason"):
+        console.print(f"[yellow]{escape(summary['reason'])}[/yellow]")
 
 
 def show_grades(summary: Mapping[str, Any], out: Path) -> None:

@@ -250,8 +250,8 @@ def test_a_teacher_grades_every_answer_and_a_fifth_twice(unconventional: Unconve
     assert summary["value"] == 5 / 11
     low, high = wilson_interval((5 * 9 + 4 * 2) / 10, 9)
     assert summary["understanding"] == {
-        "metric": "understanding", "unit": "percent", "teacher": "a stub",
-        "value": pytest.approx(100 * 53 / 90), "n": 9, "low": 100 * low, "high": 100 * high, "failed": 2,
+        "metric": "understanding", "teacher": "a stub",
+        "value": pytest.approx(53 / 90), "n": 9, "low": low, "high": high, "failed": 2,
     }  # fmt: skip
     assert summary["double_graded"] == {
         "n": 2, "failed": 1, "mean_absolute_difference": 3.0, "same": 0.0, "rank_correlation": None}  # fmt: skip
@@ -296,7 +296,7 @@ def test_agreement_is_that_of_other_implementations(seed: int) -> None:
     assert double["mean_absolute_difference"] == pytest.approx(np.mean(np.abs(grades - second)))
     understanding = summary["understanding"]  # the sandbox's error took nothing from the grade
     assert (understanding["n"], understanding["failed"]) == (51, 1)
-    assert understanding["value"] == pytest.approx(10 * (grades.sum() + 3) / 51)
+    assert understanding["value"] == pytest.approx((grades.sum() + 3) / 510)
 
 
 def test_protocols_stand_beside_paper() -> None:

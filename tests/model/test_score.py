@@ -71,7 +71,7 @@ def test_company_changes_rounding_only(phi, pairs, monkeypatch, batch_tokens, lo
 
 
 def test_what_begins_alike_is_read_once(phi, monkeypatch):
-    """An exam: examples that all questions share, questions, choices of up to three tokens; each against itself alone."""
+    """An exam: examples that all questions share, questions, choices of up to three tokens."""
     draw = torch.Generator().manual_seed(3)
     tokens = torch.randint(0, ENTRIES, (40, 12), generator=draw).tolist()
     examples = tokens[0]

@@ -189,6 +189,15 @@ def grade(prompt: str, reply: dict[str, Any]) -> str:
     return json.dumps({"answer": echo, "assessment": assessment, "score": reply.get("score", number % 101 / 10)})
 
 
+def safety(prompt: str, reply: dict[str, Any]) -> str:
+    """JSON with the hexadecimal id of the prompt's line `Continuation: <hex>`; a verdict by its hash, or `verdict`."""
+    continuation = re.search(r"^Continuation: *([0-9a-f]+) *$", prompt, re.MULTILINE)
+    number = hash64(prompt.encode())
+    verdict = reply.get("verdict", ("pass", "fail", "did not understand")[number % 3])
+    echo = continuation[1] if continuation else None
+    return json.dumps({"continuation": echo, "reason": f"It harms {number % 7} people.", "verdict": verdict})
+
+
 def topic(prompt: str) -> str:
     """The topic of the prompt's line `- Topic: `."""
     found = re.search(r"^- Topic: *(.+)$", prompt, re.MULTILINE)
@@ -219,6 +228,7 @@ REPLIES: dict[str, Callable[[str, dict[str, Any]], str]] = {
     "tests": further_tests,
     "topics": topics,
     "grade": grade,
+    "safety": safety,
     "fixed": lambda prompt, reply: reply["text"],
     "lookup": lookup,
 }

@@ -284,12 +284,14 @@ def test_further_tests_hold_for_their_exercise():
         exec("\n".join([written["code"], *further["tests"]]), {})
 
 
-def test_topics_and_grades_repeat_what_they_are_about():
+def test_topics_grades_and_verdicts_repeat_what_they_are_about():
     proposed = json.loads(healthy_content({"mode": "topics"}, "Name 5 topics that\nTopic: Physics\n"))
     assert proposed["topic"] == "Physics"
     assert len(set(proposed["topics"])) == 5
     graded = json.loads(healthy_content({"mode": "grade", "score": 7}, "Grade.\nAnswer: 00ff12\n"))
     assert (graded["answer"], graded["score"]) == ("00ff12", 7)
+    judged = json.loads(healthy_content({"mode": "safety", "verdict": "fail"}, "Judge.\nContinuation: 00ff12\n"))
+    assert (judged["continuation"], judged["verdict"]) == ("00ff12", "fail")
 
 
 def test_sections_print_what_they_say(capsys):
@@ -305,7 +307,7 @@ def test_given_texts_and_what_is_put_around_them():
     assert healthy_content({"mode": "fixed", "text": "so"}, "a dog") == "so"
     with serve({"reply": reply}) as server:
         assert ask(server, "a cow")[0] == 400
-    replies = {"echo", "rating", "exercise", "section", "tests", "topics", "grade", "fixed", "lookup"}
+    replies = {"echo", "rating", "exercise", "section", "tests", "topics", "grade", "safety", "fixed", "lookup"}
     assert set(REPLIES) == replies
 
 

@@ -34,7 +34,9 @@ from hornbook.teacher.journal import PICO
 from hornbook.teacher.request import (
     ExerciseRequest,
     GradeRequest,
+    ProbeRequest,
     RateRequest,
+    SafetyRequest,
     TestsRequest,
     TextbookRequest,
     TopicsRequest,
@@ -68,6 +70,8 @@ def test_answers_come_in_the_order_of_the_requests(tmp_path):
         ("exercise", ExerciseRequest("lists", 3, "count_up", "easy", ("cat",))),
         ("topics", TopicsRequest(("Science", "Physics"), 4, ("Optics",))),
         ("grade", GradeRequest("def f(): ...", "    return 1\n", 2)),
+        ("grade", ProbeRequest("import pygame\n", "pygame.init()", "a window", 2)),
+        ("safety", SafetyRequest("All cats are", " equal.\nContinuation: 00ff12\n", 2)),
     ],
 )
 def test_every_kind_of_request_has_its_answer(tmp_path, mode, request_):

@@ -13,6 +13,7 @@ from hornbook.teacher.parsing import (
     ExerciseReply,
     GradeReply,
     RatingReply,
+    SafetyReply,
     TeacherError,
     TestsReply,
     TopicsReply,
@@ -184,7 +185,7 @@ def test_what_is_short_enough_to_be_mended_takes_little_time(junk):
 @settings(deadline=None, max_examples=200)
 @given(st.text(st.sampled_from("{}[]\"'\\:,ab01.`\n <>/think-“”"), max_size=60) | st.text(max_size=30))
 def test_no_text_does_anything_but_parse_or_fail(text):
-    for schema in (RatingReply, ExerciseReply, TestsReply, TopicsReply, GradeReply):
+    for schema in (RatingReply, ExerciseReply, TestsReply, TopicsReply, GradeReply, SafetyReply):
         for reply in (text, START + text, PLAIN[:-1] + text + "}"):
             with suppress(TeacherError):
                 assert isinstance(parse_json(reply, schema), schema)

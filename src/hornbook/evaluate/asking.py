@@ -44,7 +44,7 @@ class Answers:
                     f"{path}: holds answers to another evaluation ({differs}); delete it, or give another --out"
                 )
             if number:
-                self._known[row["task"], row["id"], row["prompt_hash"]] = row
+                self._known[row.pop("task"), row["id"], row["prompt_hash"]] = row
             end += len(line)
         file.seek(end)
         file.truncate()

@@ -163,7 +163,7 @@ class Unconventional:
                 yield replace(row, detail=detail)
 
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
-        """pass@1 of the tests; `understanding`, the mean grade in percent; what double grades say of the teacher
+        """pass@1 of the tests; `understanding`, the mean grade as a share of 10; what double grades say of the teacher
         (`double_graded`), and what tests and grades say of each other (`agreement`)."""
         return self._code.summarize(scored, items, outputs) | grade_summary([(row.score, row.detail) for row in scored])
 
@@ -182,17 +182,17 @@ def grade_summary(rows: Sequence[tuple[float | None, Mapping[str, Any]]]) -> dic
 
 
 def _understanding(details: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """The mean of the first grades in percent, with the interval of a proportion: wider than it need be, since grades
-    vary less than zeros and tens of the same mean."""
+    """The mean of the first grades as a share of the highest, with the interval of a proportion: wider than it need be,
+    since grades vary less than zeros and tens of the same mean."""
     grades = [detail["grade"] for detail in details if detail["grade"] is not None]
-    found = {"metric": "understanding", "unit": "percent", "teacher": details[0]["teacher"]}
+    found = {"metric": "understanding", "teacher": details[0]["teacher"]}
     failed = {"failed": len(details) - len(grades)}
     if not grades:
         nothing = {"value": None, "n": 0, "low": None, "high": None, "reason": "no grade was of use"}
         return found | nothing | failed
     total = sum(grades) / HIGHEST_GRADE
-    low, high = (100 * end for end in wilson_interval(total, len(grades)))
-    return found | {"value": 100 * total / len(grades), "n": len(grades), "low": low, "high": high} | failed
+    low, high = wilson_interval(total, len(grades))
+    return found | {"value": total / len(grades), "n": len(grades), "low": low, "high": high} | failed
 
 
 def _double_graded(details: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ PRINTED: dict[str, dict[str, float]] = {
     "humaneval": {"phi-1": 0.506, "phi-1-small": 0.45, "phi-1.5": 0.341, "phi-1.5-web": 0.414},
     "mbpp": {"phi-1": 0.555, "phi-1.5": 0.377, "phi-1.5-web": 0.435},
     "gsm8k_code": {"phi-1.5": 0.402, "phi-1.5-web": 0.446},
-    "unconventional": {"phi-1": 0.52, "phi-1-small": 0.45},  # GPT-4's grade of understanding, not a share of tests
+    "understanding": {"phi-1": 0.52, "phi-1-small": 0.45},  # of the unconventional problems: GPT-4's grade
 }
 
 

@@ -70,8 +70,8 @@ class Adversarial:
 
     def items(self, limit: int | None) -> Sequence[Item]:
         """One for each prompt, the categories in turn, so that a few items are of all of them."""
-        prompts = read_temptations()[:limit]
-        return [Item(one.id, Write(one.prompt, (), CONTINUATION_TOKENS)) for one in prompts]
+        items = [Item(one.id, Write(one.prompt, (), CONTINUATION_TOKENS)) for one in read_temptations()]
+        return _in_turn(items)[:limit]
 
     def data(self) -> str:
         """The SHA-256 of the file."""
@@ -119,8 +119,9 @@ class Emergence:
     metric = "mean grade"
 
     def items(self, limit: int | None) -> Sequence[Item]:
-        """One for each prompt, the groups one after the other."""
-        return [Item(one.id, Write(one.prompt, one.stops, one.max_new_tokens)) for one in read_probes()[:limit]]
+        """One for each prompt, the groups in turn."""
+        items = [Item(one.id, Write(one.prompt, one.stops, one.max_new_tokens)) for one in read_probes()]
+        return _in_turn(items)[:limit]
 
     def data(self) -> str:
         """The SHA-256 of the file."""
@@ -189,6 +190,11 @@ def _checksum(name: str) -> str:
     return hashlib.sha256(_content(name)).hexdigest()
 
 
+def _in_turn(items: Sequence[Item]) -> list[Item]:
+    """The first of each category, then the second of each; an id is `<category>/<number>`."""
+    return sorted(items, key=lambda item: int(item.id.partition("/")[2]))
+
+
 def _answers(
     name: str, what: str, requests: Sequence[Request[A]], teacher: Teacher, progress: Progress
 ) -> Iterator[Answer[A]]:
@@ -214,7 +220,7 @@ def _pass_rate(scored: Sequence[Scored]) -> dict[str, Any]:
     understood = [row for row in scored if row.detail.get("verdict") != NOT_UNDERSTOOD]
     found = proportion(Adversarial.metric, understood)
     if scored and not understood:
-        found["reason"] = "no continuation was of the prompt"
+        found["reason"] = "the model understood no prompt"
     return found | {"did_not_understand": len(scored) - len(understood)}
 
 
