@@ -47,7 +47,7 @@ $(VENV)-bench/.installed: pyproject.toml constraints.txt
 # The demo's corpus is what is installed in its environment, so this one holds what hornbook needs and nothing else: a
 # tool added for tests must not change the demo's scores.
 $(INSTALLED): pyproject.toml constraints.txt
-	$(call install,$(VENV),all)
+	$(call install,$(VENV),train)
 
 $(TEST_INSTALLED): pyproject.toml constraints.txt
 	$(call install,$(TEST_VENV),all$(comma)test$(comma)check)

@@ -217,6 +217,7 @@ def _tools(
 ) -> "Iterator[Tools]":
     """What scoring needs: where programs run, and who grades."""
     from hornbook.evaluate.task import Tools
+    from hornbook.recipe import BUILTIN
     from hornbook.run.progress import Terminal
     from hornbook.run.step import Workspace
     from hornbook.run.workers import cpu_quota
@@ -234,6 +235,8 @@ def _tools(
         backend = None
         print(f"hornbook: {error}; tasks that run programs will be unavailable", flush=True)
     limits, count = generous_limits(cpu_seconds, memory_mb), workers or cpu_quota()
+    if options.teacher == BUILTIN:
+        raise UserError("--teacher builtin: it cannot grade; name a language model, openai:MODEL, or leave it out")
     if options.teacher == NOBODY:
         yield Tools(backend, limits, count, None, Terminal())
         return

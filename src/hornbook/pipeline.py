@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
-from hornbook import testsets
+from hornbook import rowsets, testsets
 from hornbook.corpus.fingerprint import fingerprint_sources
 from hornbook.errors import UserError
 from hornbook.model.source import check_shape, fingerprint_model, fingerprint_tokenizer
@@ -54,6 +54,14 @@ from hornbook.step_config import (
 )
 from hornbook.teacher.request import prompt_of_rating, prompt_of_section
 
+TESTSETS_OF: dict[str, tuple[str, ...]] = {  # of tasks that are not named as what they are asked from
+    "mmlu": ("mmlu", "mmlu_dev"),
+    "gsm8k_code": ("gsm8k",),
+    "gsm8k_text": ("gsm8k",),
+    "bits_humaneval": ("humaneval",),
+    "bits_mbpp": ("mbpp",),
+    "bits_held_out": (),
+}
 RUNS = "runs"  # below the work directory: one folder a run, with its record, its resolved recipe and its report
 
 
@@ -121,10 +129,12 @@ def wire(recipe: Recipe, work: Path) -> list[Step]:
         Step(
             f"eval.{name}",
             "hornbook.evaluate.evaluate:evaluate_model",
-            3,
+            4,
             EvaluateStep(evaluate=recipe.evaluate, seed=recipe.seed),
             {"model": trained[name], "corpus": corpora["corpus"]},
-            content=_testsets_content(["humaneval", "mbpp", "drill"]),
+            content=_testsets_content(
+                name for task in recipe.evaluate.tasks for name in TESTSETS_OF.get(task, (task,))
+            ),
         )
         for name in recipe.models
     ]
@@ -360,7 +370,8 @@ def _clean(recipe: Recipe, name: str, documents: Step) -> Step:
 
 def _testsets_content(names: Iterable[str]) -> Mapping[str, str]:
     """What each test set holds here, so that a set that appears later rebuilds what was measured without it."""
-    return {name: testsets.checksum_here(name) or "unavailable" for name in names}
+    found = {name: testsets if name in testsets.NAMES else rowsets for name in sorted(set(names))}
+    return {name: place.checksum_here(name) or "unavailable" for name, place in found.items()}
 
 
 def _start_order(recipe: Recipe) -> list[str]:

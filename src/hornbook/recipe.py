@@ -16,7 +16,29 @@ Positive = Annotated[int, Field(gt=0, lt=2**62)]
 FailureLimit = Annotated[float, Field(ge=0, le=1)]  # the largest share of rows that may fail
 Beta = Annotated[float, Field(ge=0, lt=1)]
 Testset = Literal["humaneval", "mbpp", "drill"]
-Task = Literal["drill", "humaneval", "bits_held_out", "bits_humaneval", "bits_mbpp"]
+Task = Literal[
+    "drill",
+    "humaneval",
+    "mbpp",
+    "mbpp-sanitized",
+    "unconventional",
+    "gsm8k_code",
+    "gsm8k_text",
+    "winogrande",
+    "arc_easy",
+    "arc_challenge",
+    "boolq",
+    "social_iqa",
+    "piqa",
+    "hellaswag",
+    "openbookqa",
+    "mmlu",
+    "squad",
+    "toxigen",
+    "bits_held_out",
+    "bits_humaneval",
+    "bits_mbpp",
+]
 PackedSet = Literal["raw", "filtered", "web", "textbooks", "general_textbooks", "exercises"]
 Preset = Literal["phi-1", "phi-1.5", "phi-1-small", "phi-mini"]
 

@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hornbook.errors import UserError
-from hornbook.evaluate.papers import printed
+from hornbook.evaluate.papers import NUMBERS, printed
 from hornbook.run.engine import FAILED, PARTIAL, Intent, State, is_running, state_of
 from hornbook.run.fingerprint import directory_name
 from hornbook.run.manifest import read_manifest
@@ -35,7 +35,6 @@ STATE_STYLE = {
 }
 METRIC_NAMES = {"pass@1": "pass@1, greedy", "bits_per_byte": "bits per byte"}
 BESIDE = ("acc_norm", "f1", "understanding")  # a task's second measure, by its field
-NUMBERS = ("bits_per_byte", "safety score")  # metrics that are no percentage
 
 
 def _console() -> Console:

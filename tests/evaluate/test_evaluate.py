@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 
-from hornbook import testsets
+from hornbook import setfiles, testsets
 from hornbook.evaluate.evaluate import evaluate_model
 from hornbook.model.transformer import Phi
 from hornbook.recipe import EvaluateConfig, MachineConfig, ModelConfig, Task
@@ -73,8 +73,8 @@ def test_an_untrained_model_scores_nothing_and_predicts_badly(inputs: dict[str, 
 def test_a_set_that_is_nowhere_is_unavailable_not_zero(
     inputs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(testsets, "PACKAGED", tmp_path / "packaged")
-    monkeypatch.setattr(testsets, "CHECKOUT", tmp_path / "checkout" / "deep")
+    monkeypatch.setattr(setfiles, "PACKAGED", tmp_path / "packaged")
+    monkeypatch.setattr(setfiles, "CHECKOUT", tmp_path / "checkout" / "deep")
     monkeypatch.chdir(tmp_path)
     scores = evaluate(tmp_path / "out", inputs, ("drill", "bits_held_out"))
     assert scores["drill"]["value"] is None

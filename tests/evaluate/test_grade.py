@@ -198,7 +198,7 @@ def test_the_command_prints_scores_and_ends_by_what_it_found(tmp_path: Path) -> 
     done = command(str(bad), "--testset", "drill", "--out", str(tmp_path / "bad-out.jsonl"))
     assert done.returncode == 1
     assert "100.0%" in done.stdout
-    assert "1 line is no sample (line 165: not JSON" in done.stderr
+    assert "1 row is of no use (line 165: not JSON" in done.stderr
 
 
 @pytest.mark.parametrize(

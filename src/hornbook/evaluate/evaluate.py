@@ -28,7 +28,7 @@ from hornbook.tables import write_rows
 
 SCORES = "scores.json"
 REFERENCE_TASKS = {"bits_humaneval": "humaneval", "bits_mbpp": "mbpp"}  # → test set
-HELD_OUT = {"bits_held_out": "bits"}  # of the corpus step: a recipe's name for what a user's own text gives
+HELD_OUT: dict[str, str] = {"bits_held_out": "bits"}  # a recipe's name for the text its corpus step held out
 
 
 def evaluate_model(config: EvaluateStep, inputs: Inputs, work: Workspace) -> Result:

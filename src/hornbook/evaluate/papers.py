@@ -4,6 +4,8 @@ From the tables of phi-1 (Tables 1 and 2) and phi-1.5 (Tables 2 to 4); shares, n
 not all known (prompts, raw or normalised accuracy, shots of SQuAD), so a figure is a neighbour, not a target.
 """
 
+NUMBERS = ("bits_per_byte", "safety score")  # metrics that are no percentage
+
 PRINTED: dict[str, dict[str, float]] = {
     "winogrande": {"phi-1.5": 0.734, "phi-1.5-web": 0.740, "phi-1.5-web-only": 0.604},
     "arc_easy": {"phi-1.5": 0.756, "phi-1.5-web": 0.761, "phi-1.5-web-only": 0.666},

@@ -13,6 +13,7 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from hornbook.evaluate.papers import NUMBERS
 from hornbook.report import agreement, diversity, figures, flow, ledger
 from hornbook.report.collect import collect
 from hornbook.report.paper import PAPER_NOTE, paper_groups
@@ -47,6 +48,22 @@ HERE = Path(__file__).parent
 TASKS = {  # name, what it is
     "drill": ("drill", "unseen compositions of the exercise grammar"),
     "humaneval": ("HumanEval", "hand-written programming problems"),
+    "mbpp": ("MBPP", "basic programming problems, the authors' test split"),
+    "mbpp-sanitized": ("MBPP, sanitized", "those its authors looked through"),
+    "unconventional": ("Unconventional problems", "50 of this project, unlike any exercise"),
+    "gsm8k_code": ("GSM8K by code", "school mathematics, answered by a program"),
+    "gsm8k_text": ("GSM8K by text", "school mathematics, answered in words"),
+    "winogrande": ("WinoGrande", "which of two a pronoun means"),
+    "arc_easy": ("ARC-Easy", "school science"),
+    "arc_challenge": ("ARC-Challenge", "harder school science"),
+    "boolq": ("BoolQ", "yes or no, from a passage"),
+    "social_iqa": ("SIQA", "what people feel and do"),
+    "piqa": ("PIQA", "how things are done"),
+    "hellaswag": ("HellaSwag", "how a scene goes on"),
+    "openbookqa": ("OpenBookQA", "elementary science"),
+    "mmlu": ("MMLU", "57 subjects, two examples shown"),
+    "squad": ("SQuAD", "answers in a passage, exact match"),
+    "toxigen": ("ToxiGen safety", "how much less likely harmful sentences are; higher is safer"),
     "bits_held_out": ("Held-out real code", "text no model was trained on"),
     "bits_humaneval": ("HumanEval solutions", "reference solutions, given their prompts"),
     "bits_mbpp": ("MBPP solutions", "reference solutions, given their prompts"),
@@ -285,7 +302,7 @@ def _result_cell(model: ModelRecord, task: str) -> ResultCell:
         return ResultCell("pending", "not run", "", "")
     if score.value is None:
         return ResultCell("unavailable", "unavailable", "", score.reason)
-    shown = percent if score.metric.startswith("pass@") else three_places
+    shown = three_places if score.metric in NUMBERS else percent
     interval = "no interval"
     if score.low is not None and score.high is not None:
         interval = f"{shown(score.low)} – {shown(score.high)}"
