@@ -178,7 +178,7 @@ SETS: dict[str, RowSet] = {
     "social_iqa": RowSet(
         "socialiqa/dev.jsonl.gz",
         "lighteval/siqa",
-        "main",  # no commit of it was found named anywhere; the checksum holds it fast
+        "54c6a1f8cb6daf4f5abf24a601852612fb35eb25",
         ("data/validation-00000-of-00001.parquet",),
         (*SIQA_FIELDS, "label"),
         "540114f87444da38481d9e82e5e83a9d3a6ee54a763343e906fb637721391d32",
@@ -266,11 +266,13 @@ SETS: dict[str, RowSet] = {
     ),
 }
 NAMES = tuple(SETS)
+# The hub's files of these need not be in the authors' order; rows alike in the column stay as they came.
+SORTED_BY = {"squad": "id", "mmlu": "subject", "mmlu_dev": "subject"}
 
 
 @cache
 def load(name: str) -> tuple[Row, ...]:
-    """The rows of a set, in the authors' order (SQuAD: by id), from this machine or else from the hub.
+    """The rows of a set, here or else from the hub, in the authors' order (SQuAD: by id, MMLU: by subject).
 
     Raises UnavailableError where it is in neither place, UserError where the file found holds something else.
     """
@@ -296,7 +298,7 @@ def _read(name: str, path: Path, fetched: bool = False) -> tuple[Row, ...]:
     fetched = fetched or path == setfiles.cached(name)
     try:
         rows = map(about.hub, setfiles.read_rows(path, about.fields)) if fetched else about.authors(path)
-        found = tuple(sorted(rows, key=lambda row: str(row["id"])) if name == "squad" else rows)
+        found = tuple(sorted(rows, key=lambda row: str(row[SORTED_BY[name]])) if name in SORTED_BY else rows)
     except (OSError, EOFError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f"{path}: not the evaluation set {name} ({type(error).__name__}: {error}); put the original file there"

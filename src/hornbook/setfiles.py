@@ -1,11 +1,12 @@
 """Where the files of an evaluation set are found on this machine, and how they come from the hub."""
 
 import gzip
+import http.client
 import json
 import os
-import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -59,14 +60,15 @@ def cached(name: str) -> Path:
 def fetch(name: str, files: SetFiles, check: Callable[[Path], object]) -> Path:
     """The set's rows from the hub at its pinned revision, kept in the user's cache once `check` has read them.
 
-    Raises UnavailableError within seconds where there is no network, and where the hub's content is not the pinned one.
+    Raises UnavailableError within seconds where there is no network, and where the hub's content is not the pinned one,
+    comes in part, or cannot be kept. Nothing half written is left.
     """
     if not files.repository:
         raise UnavailableError(f"{name}: its file {files.file} is not on this machine")
     path = cached(name)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{os.getpid()}-{path.name}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with gzip.open(partial, "wt", encoding="utf-8") as lines:
             for url in files.addresses:
                 scratch = partial.with_suffix(Path(url).suffix)
@@ -75,23 +77,33 @@ def fetch(name: str, files: SetFiles, check: Callable[[Path], object]) -> Path:
         return partial.replace(path)
     except UserError as error:
         raise UnavailableError(f"{name}: {files.addresses[0]} holds something else ({error})") from error
+    except OSError as error:  # of the network it is UnavailableError already
+        raise UnavailableError(
+            f"{name}: what is fetched cannot be kept in {path.parent} ({error}); XDG_CACHE_HOME names another place"
+        ) from error
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # a folder that cannot be written has nothing to remove, and refuses to
+            partial.unlink(missing_ok=True)
 
 
 def _fetch_rows(name: str, files: SetFiles, url: str, scratch: Path) -> list[Row]:
-    """The rows of one file of the hub."""
+    """The rows of one file of the hub. Raises UserError where it holds no such rows."""
     try:
         with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
-            scratch.write_bytes(response.read())
-        return list(read_rows(scratch, files.fields))
-    except (urllib.error.URLError, OSError) as error:
+            content = response.read()
+    except (OSError, http.client.HTTPException) as error:  # the second: an answer that breaks off
         raise UnavailableError(
             f"{name}: not on this machine, and {url} cannot be reached ({error}); with a network it is fetched once, "
             f"or put the authors' file at shared/benchmarks/{files.file} below the current directory"
         ) from error
+    try:
+        scratch.write_bytes(content)
+        return list(read_rows(scratch, files.fields))
+    except (ValueError, KeyError, TypeError) as error:  # JSON only; of Parquet it is UserError already
+        raise UserError(f"{type(error).__name__}: {error}") from error
     finally:
-        scratch.unlink(missing_ok=True)
+        with suppress(OSError):
+            scratch.unlink(missing_ok=True)
 
 
 def read_rows(path: Path, fields: tuple[str, ...]) -> Iterator[Row]:
