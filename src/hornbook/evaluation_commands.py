@@ -1,6 +1,7 @@
 """The commands that measure: a model on benchmarks, and answers that were made elsewhere. Heavy imports are inside."""
 
 import json
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -99,6 +100,8 @@ def evaluate(
     chosen = tasks_named(wanted, held_out, text_bytes)
     if out is None:
         raise UserError(f"--out: give the JSON file to write, such as {Path(model or 'scores').name}.json")
+    if rescore is not None and out.resolve() == rescore.resolve():
+        raise UserError(f"--out {out}: is the file of answers itself; give another name")
     if out.suffix != ".json":
         raise UserError(f"--out {out}: the name must end in .json")
     from hornbook.evaluate import asking
@@ -233,7 +236,7 @@ def _tools(
         backend = choose_backend(unsafe=unsafe_execution)
     except UserError as error:  # programs cannot be run here; everything else can be measured
         backend = None
-        print(f"hornbook: {error}; tasks that run programs will be unavailable", flush=True)
+        print(f"hornbook: {error}; tasks that run programs will be unavailable", file=sys.stderr, flush=True)
     limits, count = generous_limits(cpu_seconds, memory_mb), workers or cpu_quota()
     if options.teacher == BUILTIN:
         raise UserError("--teacher builtin: it cannot grade; name a language model, openai:MODEL, or leave it out")

@@ -74,6 +74,13 @@ def test_a_log_probability_that_is_no_number_is_an_error_and_no_zero(task):
     assert (found["value"], found["n"], found["failed"]) == (1.0, 55, 2)
 
 
+def test_nothing_but_errors_is_no_score(task):
+    items = task.items(57)
+    outputs = [[[float("nan"), 1, False] for _ in item.ask.pairs] for item in items]
+    found = summary(task, items, outputs)
+    assert (found["value"], found["n"], found["failed"]) == (None, 0, 57)
+
+
 def test_compiled_templates_ask_what_the_harness_asks(task):
     part = next(parts_of(task.name, 57))
     theirs, ours = harness_task(task.name, part, compiled=False), harness_task(task.name, part)

@@ -144,6 +144,22 @@ def test_another_architecture_goes_through_transformers(family, exported, tmp_pa
     assert len(model.complete(["the cat", "one two three"], ("\n",), 5)) == 2
 
 
+def test_a_model_that_lacks_a_weight_is_not_filled_at_random(exported, tmp_path):
+    transformers = pytest.importorskip("transformers")
+    from safetensors.torch import load_file, save_file
+
+    config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=384, bos_token_id=0, eos_token_id=0)
+    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    transformers.AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    name = next(name for name in weights if name.endswith("mlp.c_fc.weight"))
+    save_file(
+        {key: value for key, value in weights.items() if key != name}, tmp_path / "model.safetensors", {"format": "pt"}
+    )
+    with pytest.raises(UserError, match=r"its weights lack .*mlp\.c_fc\.weight"):
+        open_language_model(PretrainedConfig(model=str(tmp_path), revision=None), "x", "float32", "cpu")
+
+
 def test_what_cannot_be_read_says_why(tmp_path):
     def opened():
         return open_language_model(PretrainedConfig(model=str(tmp_path), revision=None), "x", "float32", "cpu")

@@ -98,7 +98,7 @@ class HarnessTask:
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """Accuracy with its interval and standard error, `acc_norm` where there is one, and the choices made."""
         found = proportion(self.metric, scored)
-        del found["timeouts"]
+        found.pop("timeouts", None)
         n, value = found["n"], found["value"]
         if value is None:
             return found

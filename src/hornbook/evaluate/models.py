@@ -235,12 +235,21 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
             f"{name}: is no phi, and transformers is not installed; pip install 'hornbook[eval]'"
         ) from error
     try:
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            directory, dtype=dtype, trust_remote_code=False, use_safetensors=True, local_files_only=True
+        loaded: Any = AutoModelForCausalLM.from_pretrained(
+            directory,
+            dtype=dtype,
+            trust_remote_code=False,
+            use_safetensors=True,
+            local_files_only=True,
+            output_loading_info=True,
         )
         read = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UserError(f"{directory}: transformers cannot load it ({' '.join(str(error).split())[:300]})") from error
+    model, told = loaded
+    absent = sorted(map(str, [*told["missing_keys"], *told["mismatched_keys"]]))
+    if absent:  # transformers would fill them at random
+        raise UserError(f"{directory}: its weights lack {', '.join(absent[:3])}, or have them in another shape")
     return TransformersModel(model.to(place).eval(), read, identity)
 
 
