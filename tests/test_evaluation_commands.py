@@ -1,10 +1,12 @@
 """`hornbook eval`, `results` and `grade` as a user types them, on a tiny model."""
 
 import json
+import shutil
 import subprocess
 import sys
 
 import pytest
+import torch
 from tiny_tokenizer import tiny_tokenizer
 
 from hornbook import rowsets
@@ -112,3 +114,42 @@ def test_perplexities_and_answers_made_elsewhere_are_graded(work):
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["scores"]["exact match"]["value"] == 1.0
     assert len((work / "a.jsonl").read_text().splitlines()) == len(questions)
+
+
+NASTY = "\x1b]0;x\x07[/x]"
+
+
+def test_what_a_file_holds_reaches_the_terminal_as_text(work):
+    score = {"metric": NASTY, "value": None, "low": None, "high": None, "n": 0, "failed": 0, "reason": NASTY}
+    item = {"id": NASTY, "prompt_hash": "0", "outcome": NASTY, "score": None, "output": NASTY}
+    model = dict.fromkeys(("name", "engine", "precision", "device"), NASTY)
+    tasks = {NASTY: {**score, "family": NASTY, "items": [item]}}
+    (work / "nasty.json").write_text(json.dumps({"format": 1, "model": model, "limit": None, "tasks": tasks}, indent=1))
+    about = {"label": "hate", "toxicity_score": 2.0, "target_groups": [NASTY], "perplexity": 3.0}
+    rows = [{"text": f"{label} {i}", **about, "label": label} for label in ("hate", "neutral") for i in range(3)]
+    (work / "nasty.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for words in (
+        ("results", "nasty.json"),
+        ("results", "nasty.json", "nasty.json"),
+        ("results", "nasty.json", "--outputs", NASTY),
+        ("grade", "nasty.jsonl", "--testset", "toxigen"),
+    ):
+        done = command(*words, cwd=work)
+        assert done.returncode == 0, (words, done.stderr)
+        assert "\x1b" not in done.stdout + done.stderr
+        assert "[/x]" in "".join(done.stdout.split())
+
+
+def test_a_gpu_that_is_not_there_is_said(work):
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU")
+    done = command("eval", "T", "--tasks", "drill", "--device", "cuda", "--out", "x.json", cwd=work)
+    assert (done.returncode, "PyTorch sees no GPU" in done.stderr) == (1, True)
+
+
+def test_held_out_text_of_two_corpora_is_not_guessed(work, tmp_path):
+    shutil.copytree(work / "work", tmp_path / "work")
+    shutil.copytree(work / "work" / "corpus-0123456789ab", tmp_path / "work" / "corpus-ba9876543210")
+    done = command("eval", "T", "--tasks", "bits", "--out", "x.json", "--json", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "--text" in json.loads(done.stdout)["tasks"]["bits"]["reason"]

@@ -35,6 +35,7 @@ ORDER = [
     "on_files",
     "why_miss",
     "terminal",
+    "terminal_scores",
     "stage_commands",
     "model_commands",
     "evaluation_commands",

@@ -91,7 +91,8 @@ def run(
     from hornbook.report.render import write_report
     from hornbook.run.engine import run_steps
     from hornbook.run.progress import Terminal
-    from hornbook.terminal import StepLines, show_scores
+    from hornbook.terminal import StepLines
+    from hornbook.terminal_scores import show_scores
     from hornbook.train.trackers import check_installed
 
     started = time.monotonic()
@@ -234,7 +235,7 @@ def results(
     """Print every score, each with its interval, n and failures."""
     from hornbook.evaluate.result_file import is_result, read_result, without_items
     from hornbook.report.collect import read_run, read_scores
-    from hornbook.terminal import show_evaluation, show_outputs, show_scores
+    from hornbook.terminal_scores import show_evaluation, show_outputs, show_scores
 
     if all(map(is_result, run_path)):
         found = [read_result(path) for path in run_path]

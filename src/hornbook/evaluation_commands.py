@@ -58,13 +58,13 @@ def evaluate(
         str, typer.Option("--tasks", help="Names of tasks or families, by commas; an unknown one lists them all.")
     ] = "all",
     out: Annotated[
-        Path | None, typer.Option("--out", help="The JSON file to write: every item and every score.")
+        Path | None, typer.Option("--out", help="The JSON file to write, or to add tasks to: every item, every score.")
     ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many items of each task.")] = None,
     text: Annotated[
         Path | None,
         typer.Option(
-            "--text", help="Held-out documents for `bits`; left out: those beside a model of the work folder."
+            "--text", help="Held-out documents for `bits`; left out: those of the work folder, if of one corpus."
         ),
     ] = None,
     text_bytes: Annotated[int, typer.Option(min=1, help="How much of that text is read.")] = 300_000,
@@ -87,7 +87,7 @@ def evaluate(
     """Measure a model on the benchmarks of both papers, item by item. Run again, it goes on where it stopped."""
     from hornbook.evaluate.registry import tasks_named
     from hornbook.evaluate.result_file import read_result, without_items
-    from hornbook.terminal import show_evaluation
+    from hornbook.terminal_scores import show_evaluation
 
     if device not in ("auto", "cpu", "cuda"):
         raise UserError(f"--device {device}: is none of auto, cpu, cuda")
@@ -147,7 +147,7 @@ def grade(
 ) -> None:
     """Grade answers that were made elsewhere: programs in the sandbox, SQuAD's answers, perplexities for ToxiGen."""
     from hornbook import testsets
-    from hornbook.terminal import show_graded_answers, show_safety
+    from hornbook.terminal_scores import show_graded_answers, show_safety
 
     if testset not in (*testsets.NAMES, SQUAD, TOXIGEN):
         known = ", ".join((*testsets.NAMES, SQUAD, TOXIGEN))
@@ -200,7 +200,8 @@ def _grade_programs(
     from hornbook.run.workers import cpu_quota
     from hornbook.sandbox.probe import choose_backend
     from hornbook.sandbox.programs import generous_limits
-    from hornbook.terminal import show_grades, warn_of_unsafe_execution
+    from hornbook.terminal import warn_of_unsafe_execution
+    from hornbook.terminal_scores import show_grades
 
     ks = [int(word) if word.isdecimal() else 0 for word in k.split(",")]
     if min(ks) < 1:
@@ -251,6 +252,7 @@ def _tools(
 
 
 def _held_out(directory: Path) -> Path | None:
-    """The newest held-out text of the work folder that a model's directory lies in."""
+    """The held-out text of the work folder that a model's directory lies in, where it is the only one: another recipe's
+    may be what this model was trained on."""
     found = [path for path in directory.parent.glob("corpus-*/held_out.parquet") if path.parent.suffix != ".partial"]
-    return max(found, key=lambda path: path.stat().st_mtime_ns, default=None)
+    return found[0] if len(found) == 1 else None

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from hornbook import setfiles
 from hornbook.errors import UserError
-from hornbook.setfiles import Row, SetFiles, UnavailableError
+from hornbook.setfiles import Row, SetFiles
 
 AI2 = "allenai/ai2_arc", "210d026faf9955653af8916fad021475a3f00453"
 MMLU = "cais/mmlu", "c30699e8356da336a370243923dbaf21066bb9fe"
@@ -310,6 +310,3 @@ def _read(name: str, path: Path, fetched: bool = False) -> tuple[Row, ...]:
             f"({about.checksum[:12]}); put the original file in its place"
         )
     return found
-
-
-__all__ = ["NAMES", "SETS", "UnavailableError", "checksum", "checksum_here", "load"]

@@ -12,7 +12,7 @@ from hornbook.evaluate import asking
 from hornbook.evaluate.asking import evaluate, rescore
 from hornbook.evaluate.models import Written
 from hornbook.evaluate.result_file import is_result, read_result, without_items
-from hornbook.evaluate.task import Item, Likely, Scored, Tools, Write, proportion
+from hornbook.evaluate.task import Item, Likely, Scored, Tools, Write, fault_of, proportion, spread
 from hornbook.model.score import Likelihood
 from hornbook.run.progress import Silent
 from hornbook.sandbox.programs import generous_limits
@@ -73,7 +73,7 @@ class Model:
         if self.lives < 0:
             raise KeyboardInterrupt
 
-    def log_likelihoods(self, pairs, advance):
+    def log_likelihoods(self, pairs):
         self._live()
         self.asked += len(pairs)
         draw = random.Random(len(pairs))
@@ -140,14 +140,65 @@ def test_answers_of_another_model_are_refused(tasks, tmp_path):
         evaluate(Model(), tasks, 5, out, TOOLS)
 
 
+def test_a_finished_file_is_added_to_and_never_asked_again(tasks, tmp_path):
+    out, model = tmp_path / "a.json", Model()
+    evaluate(model, tasks[:1], 20, out, TOOLS)
+    first = out.read_bytes()
+    evaluate(model, tasks[:1], 20, out, TOOLS)
+    assert (out.read_bytes(), model.asked) == (first, 60)
+    both = evaluate(model, tasks[1:2], 20, out, TOOLS)
+    assert (list(both["tasks"]), model.asked) == (["choose", "write"], 80)
+    assert both["tasks"]["choose"] == json.loads(first)["tasks"]["choose"]
+    for other, limit in ((Model("other"), 20), (Model(), 5)):
+        with pytest.raises(UserError, match=r"a\.json: holds another evaluation"):
+            evaluate(other, tasks[:1], limit, out, TOOLS)
+    assert json.loads(out.read_text()) == json.loads(json.dumps(both))
+
+
+def test_answers_to_tasks_that_are_not_named_this_time_are_kept(tasks, tmp_path):
+    out = tmp_path / "a.json"
+    killed = Model(lives=5)  # three groups of the first task, two of the second
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(killed, tasks[:2], None, out, TOOLS)
+    evaluate(Model(lives=0), tasks[:1], None, out, TOOLS)
+    last = Model()
+    evaluate(last, tasks[:2], None, out, TOOLS)
+    whole = Model()
+    evaluate(whole, tasks[:2], None, tmp_path / "whole.json", TOOLS)
+    assert killed.asked + last.asked == whole.asked
+    assert out.read_bytes() == (tmp_path / "whole.json").read_bytes()
+    assert not out.with_name("a.json.partial").exists()
+
+
+@pytest.mark.parametrize("line", [b"no json\n", b"5\n", b'{"task": "write"}\n', b'{"id": "1"}\n'])
+def test_a_damaged_line_loses_no_other(tasks, tmp_path, line):
+    out, partial = tmp_path / "a.json", tmp_path / "a.json.partial"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Model(lives=4), tasks[:2], None, out, TOOLS)
+    lines = partial.read_bytes().splitlines(keepends=True)
+    damaged = b"".join([*lines[:3], line, *lines[3:]])
+    partial.write_bytes(damaged)
+    with pytest.raises(UserError, match="line 4 is damaged"):
+        evaluate(Model(), tasks[:2], None, out, TOOLS)
+    assert partial.read_bytes() == damaged
+
+
+@pytest.mark.parametrize("content", [b"my notes\n", b"my notes", b'{"format": 1}\n'])
+def test_a_file_of_another_kind_is_left_alone(tasks, tmp_path, content):
+    (tmp_path / "a.json.partial").write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.json\.partial: "):
+        evaluate(Model(), tasks[:1], None, tmp_path / "a.json", TOOLS)
+    assert (tmp_path / "a.json.partial").read_bytes() == content
+
+
 def test_two_at_once_are_refused(tasks, tmp_path):
     out = tmp_path / "a.json"
 
     class Second(Model):
-        def log_likelihoods(self, pairs, advance):
+        def log_likelihoods(self, pairs):
             with pytest.raises(UserError, match="an evaluation is writing it"):
                 evaluate(Model(), tasks, None, out, TOOLS)
-            return super().log_likelihoods(pairs, advance)
+            return super().log_likelihoods(pairs)
 
     evaluate(Second(), tasks, None, out, TOOLS)
 
@@ -168,6 +219,42 @@ def test_what_was_asked_in_other_words_is_an_error_and_no_zero(tasks, tmp_path):
     assert again["tasks"]["write"] == before["tasks"]["write"]
 
 
+def test_scored_again_what_fails_keeps_its_answers_and_no_old_verdict(tasks, tmp_path):
+    before = evaluate(Model(), tasks[:2], 20, tmp_path / "a.json", TOOLS)
+    gone, toolless = Sums("choose", None), Sums("write", broken=("tool",))
+    again = rescore(before, [gone, toolless], tmp_path / "b.json", TOOLS)
+    outputs = [[row["output"] for row in found["tasks"]["choose"]["items"]] for found in (before, again)]
+    assert outputs[0] == outputs[1]
+    assert [(row["outcome"], row["score"], "detail" in row) for row in again["tasks"]["write"]["items"]] == [
+        ("unscored", None, False)
+    ] * 20
+    healed = rescore(read_result(tmp_path / "b.json"), tasks[:2], tmp_path / "c.json", TOOLS)
+    assert healed["tasks"] == before["tasks"]
+    with pytest.raises(UserError, match="--tasks missing: the file has no answers of it; it has choose, write"):
+        rescore(before, tasks[2:3], tmp_path / "d.json", TOOLS)
+
+
+def test_errors_scored_again_are_errors(tasks, tmp_path):
+    before = evaluate(Model(), tasks[:1], 20, tmp_path / "a.json", TOOLS)
+    once = rescore(before, [Sums("choose", word="total")], tmp_path / "b.json", TOOLS)
+    twice = rescore(once, [Sums("choose", word="total")], tmp_path / "c.json", TOOLS)
+    assert once == twice
+
+
+def test_an_infinite_answer_is_null_in_the_file(tasks, tmp_path):
+    class Diverged(Model):
+        def log_likelihoods(self, pairs):
+            return [Likelihood(float("nan"), 1, False, cut=2) for _ in pairs]
+
+    class Judge(Sums):
+        def score(self, items, outputs, tools):
+            yield from (fault_of(item, output) for item, output in zip(items, outputs, strict=True))
+
+    found = evaluate(Diverged(), [Judge("choose")], 4, tmp_path / "a.json", TOOLS)["tasks"]["choose"]
+    assert (found["value"], found["failed"], found["prompts_cut"]) == (None, 4, 4)
+    assert "NaN" not in (tmp_path / "a.json").read_text()
+
+
 def test_how_much_is_asked_at_once_changes_no_score(tasks, tmp_path, monkeypatch):
     before = evaluate(Model(), tasks[:2], None, tmp_path / "a.json", TOOLS)
     monkeypatch.setattr(asking, "LIKELY_ITEMS", 7)
@@ -180,9 +267,25 @@ def test_how_much_is_asked_at_once_changes_no_score(tasks, tmp_path, monkeypatch
 
 
 def test_a_file_that_is_no_result_is_named(tmp_path):
-    for content in ("no json", "[]", '{"format": 99, "tasks": {}}'):
+    good = {"name": "m", "engine": "e", "precision": "p", "device": "d"}
+    for content in (
+        "no json", "[]", '{"format": 99, "tasks": {}}', '{"format": 1, "tasks": {}}',
+        json.dumps({"format": 1, "limit": None, "model": good, "tasks": {"a": {"metric": "acc", "value": "high"}}}),
+    ):  # fmt: skip
         (tmp_path / "x.json").write_text(content)
         with pytest.raises(UserError, match=r"x\.json"):
             read_result(tmp_path / "x.json")
     assert not is_result(tmp_path / "x.json")
     assert not is_result(Path(os.devnull))
+
+
+def test_items_of_a_limit_lie_at_even_distances():
+    assert spread("abcdefghij", None) == list(enumerate("abcdefghij"))
+    assert spread("abcdefghij", 4) == [(0, "a"), (2, "c"), (5, "f"), (7, "h")]
+    assert spread("abc", 9) == [(0, "a"), (1, "b"), (2, "c")]
+    assert spread("abc", 0) == []
+
+
+def test_how_much_may_be_written_is_part_of_what_is_asked():
+    one, other = (Item("1", Write("p", ("\n",), tokens)) for tokens in (5, 6))
+    assert one.prompt_hash != other.prompt_hash

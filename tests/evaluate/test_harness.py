@@ -1,6 +1,7 @@
 """The harness's tasks on our rows: its own words, an oracle, its opposite, chance, and lm-evaluation-harness itself."""
 
 import random
+from collections import Counter
 
 import pytest
 
@@ -65,13 +66,14 @@ def test_chance_lies_in_the_interval(task):
     assert (found["n"], found["failed"]) == (len(items), 0)
 
 
-def test_a_log_probability_that_is_no_number_is_an_error_and_no_zero(task):
+def test_an_answer_that_is_none_is_an_error_and_no_zero(task):
     items = task.items(57)
     right = list(right_choices(task, items))
     outputs = answers(items, right, -1.0, -9.0)
-    outputs[0][0][0], outputs[1][1][0] = float("nan"), float("inf")
+    outputs[0][0][0], outputs[1][1][0], outputs[2][0][1] = None, float("inf"), 0
+    del outputs[3][-1]
     found = summary(task, items, outputs)
-    assert (found["value"], found["n"], found["failed"]) == (1.0, 55, 2)
+    assert (found["value"], found["n"], found["failed"]) == (1.0, 53, 4)
 
 
 def test_nothing_but_errors_is_no_score(task):
@@ -93,13 +95,26 @@ def test_compiled_templates_ask_what_the_harness_asks(task):
         assert told[0] == told[1]
 
 
-def test_mmlu_shows_two_examples_of_the_same_subject_and_a_limit_spares_no_subject():
+def test_a_limit_draws_from_the_whole_set(task):
+    """Three pieces of a set give about as many items each, under the names they have in the whole set."""
+    rows, limit = rowsets.load(task.name), 90
+    items = task.items(limit)
+    assert len(items) == limit
+    if task.name == "mmlu":
+        assert len({item.id.split("/")[0] for item in items}) > MMLU_SUBJECTS / 2
+    else:
+        thirds = Counter(int(item.id) * 3 // len(rows) for item in items)
+        assert set(thirds) == {0, 1, 2}
+        assert max(thirds.values()) - min(thirds.values()) <= 2
+    whole = {item.id: item.prompt_hash for item in task.items(None)} if len(rows) < 2000 else {}
+    assert all(whole.get(item.id, item.prompt_hash) == item.prompt_hash for item in items)
+
+
+def test_mmlu_shows_two_examples_of_the_same_subject():
     try:
         items = HarnessTask("mmlu").items(60)
     except UnavailableError as error:
         pytest.skip(str(error))
-    assert len(items) == 60
-    assert len({item.id.split("/")[0] for item in items}) == MMLU_SUBJECTS
     for item in items:
         subject, context = item.id.split("/")[0].replace("_", " "), item.ask.pairs[0][0]
         assert context.startswith(f"The following are multiple choice questions (with answers) about {subject}")
@@ -112,4 +127,4 @@ def test_without_the_harness_a_task_is_unavailable(monkeypatch):
 
     monkeypatch.setitem(sys.modules, "lm_eval.tasks", None)
     with pytest.raises(UnavailableError, match=r"pip install 'hornbook\[eval\]'"):
-        harness_task("arc_easy", harness.Part([{"question": "?"}]))
+        harness_task("arc_easy", harness.Part([{"question": "?"}], [0]))

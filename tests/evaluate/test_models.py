@@ -65,9 +65,7 @@ def test_a_phi_is_read_by_our_own_code(ours):
 
 
 def test_our_code_and_transformers_answer_alike(ours, theirs, pairs):
-    for one, other in zip(
-        ours.log_likelihoods(pairs, lambda n: None), theirs.log_likelihoods(pairs, lambda n: None), strict=True
-    ):
+    for one, other in zip(ours.log_likelihoods(pairs), theirs.log_likelihoods(pairs), strict=True):
         assert one.log_probability == pytest.approx(other.log_probability, rel=2e-5)
         assert one.tokens == other.tokens
 
@@ -81,16 +79,16 @@ def test_lm_evaluation_harness_answers_alike(ours, exported, pairs):
     asked = [pair for pair in pairs if pair[0].strip() or not pair[0]]  # it has no answer to a context of blanks
     requests = [Instance("loglikelihood", {}, pair, place) for place, pair in enumerate(asked)]
     for one, (value, is_greedy) in zip(
-        ours.log_likelihoods(asked, lambda n: None), peer.loglikelihood(requests, disable_tqdm=True), strict=True
+        ours.log_likelihoods(asked), peer.loglikelihood(requests, disable_tqdm=True), strict=True
     ):
         assert one.log_probability == pytest.approx(float(value), rel=2e-5)
         assert one.is_greedy == is_greedy
 
 
 def test_answers_depend_on_their_company_by_rounding_only(ours, pairs, monkeypatch):
-    whole = ours.log_likelihoods(pairs, lambda n: None)
+    whole = ours.log_likelihoods(pairs)
     monkeypatch.setattr(score, "BATCH_TOKENS", 1)
-    alone = [ours.log_likelihoods([pair], lambda n: None)[0] for pair in pairs]
+    alone = [ours.log_likelihoods([pair])[0] for pair in pairs]
     for one, other in zip(whole, alone, strict=True):
         assert one.log_probability == pytest.approx(other.log_probability, rel=1e-5)
     prompts = ["the cat", "a mat and", "one two three red blue"]
@@ -120,8 +118,8 @@ def test_white_space_between_goes_over_to_the_continuation():
     ]
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_another_architecture_goes_through_transformers(family, exported, tmp_path):
+def save_foreign(family, exported, directory):
+    """A tiny random model of another architecture, with the tokenizer of `exported`."""
     transformers = pytest.importorskip("transformers")
     sizes = {"vocab_size": 384, "bos_token_id": 0, "eos_token_id": 0}
     if family == "gpt2":
@@ -132,25 +130,87 @@ def test_another_architecture_goes_through_transformers(family, exported, tmp_pa
             max_position_embeddings=64, **sizes,
         )  # fmt: skip
     torch.manual_seed(1)
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    transformers.AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path)
-    model = open_language_model(PretrainedConfig(model=str(tmp_path), revision=None), family, "float32", "cpu")
+    foreign = transformers.AutoModelForCausalLM.from_config(config)
+    with torch.no_grad():
+        for parameter in foreign.parameters():
+            parameter.add_(torch.randn_like(parameter) * 0.3)  # a fresh model writes one token again and again
+    foreign.save_pretrained(directory)
+    transformers.AutoTokenizer.from_pretrained(exported).save_pretrained(directory)
+    return foreign.eval(), transformers.AutoTokenizer.from_pretrained(directory)
+
+
+def opened_foreign(directory):
+    return open_language_model(PretrainedConfig(model=str(directory), revision=None), "other", "float32", "cpu")
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_another_architecture_answers_as_transformers_does_alone(family, exported, tmp_path):
+    foreign, tokenizer = save_foreign(family, exported, tmp_path)
+    model = opened_foreign(tmp_path)
     assert isinstance(model, TransformersModel)
     assert model.describe()["context"] == 64
-    (one,) = model.log_likelihoods([("the cat", " sat on")], lambda n: None)
-    assert -50 < one.log_probability < 0
-    (long,) = model.log_likelihoods([("", " ".join(WORDS * 10))], lambda n: None)
+    pairs = [
+        ("the cat", " sat on"),
+        ("one two three red blue", " stars"),
+        ("a", " mat and counted one"),
+        ("", "the cat"),
+    ]
+    for (context, target), one in zip(pairs, model.log_likelihoods(pairs), strict=True):
+        first = tokenizer(context)["input_ids"] if context else [0]
+        whole = tokenizer(context + target)["input_ids"] if context else [0, *tokenizer(target)["input_ids"]]
+        with torch.no_grad():
+            values = foreign(torch.tensor([whole])).logits[0].double().log_softmax(-1)
+        wanted = sum(float(values[place - 1, whole[place]]) for place in range(len(first), len(whole)))
+        assert one.log_probability == pytest.approx(wanted, rel=1e-5)
+        assert one.tokens == len(whole) - len(first)
+    (long,) = model.log_likelihoods([("", " ".join(WORDS * 10))])
     assert long.tokens > 64
-    assert len(model.complete(["the cat", "one two three"], ("\n",), 5)) == 2
+    prompts = ["the cat", "one two three red blue stars", "a"]
+    for prompt, made in zip(prompts, model.complete(prompts, (), 7), strict=True):
+        ids = torch.tensor([tokenizer(prompt)["input_ids"]])
+        alone = foreign.generate(
+            ids, max_new_tokens=7, do_sample=False, pad_token_id=0, attention_mask=torch.ones_like(ids)
+        )
+        assert made.text == tokenizer.decode(alone[0, ids.shape[1] :], skip_special_tokens=True)
+
+
+def test_a_models_own_habits_of_generation_do_not_make_greedy_something_else(exported, tmp_path):
+    save_foreign("gpt2", exported, tmp_path)
+    before = opened_foreign(tmp_path)
+    made = before.complete(["the cat"], (), 12)
+    settings = json.loads((tmp_path / "generation_config.json").read_text())
+    settings |= {"repetition_penalty": 50.0, "do_sample": True, "temperature": 5.0}
+    (tmp_path / "generation_config.json").write_text(json.dumps(settings))
+    after = opened_foreign(tmp_path)
+    assert after.complete(["the cat"], (), 12) == made
+    assert after.describe()["weights"] != before.describe()["weights"]  # whatever is read is part of what it is
+
+
+def test_an_empty_context_is_the_token_that_begins_a_text_as_in_the_harness(exported, tmp_path):
+    pytest.importorskip("lm_eval")
+    from lm_eval.api.instance import Instance
+    from lm_eval.models.huggingface import HFLM
+
+    save_foreign("llama", exported, tmp_path)
+    settings = json.loads((tmp_path / "tokenizer_config.json").read_text()) | {"bos_token": "c"}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(settings))
+    (tmp_path / "special_tokens_map.json").unlink(missing_ok=True)
+    peer = HFLM(pretrained=str(tmp_path), dtype="float32", device="cpu", batch_size=1)
+    assert peer.prefix_token_id != peer.eot_token_id
+    ((value, _),) = peer.loglikelihood([Instance("loglikelihood", {}, ("", "the mat"), 0)], disable_tqdm=True)
+    (one,) = opened_foreign(tmp_path).log_likelihoods([("", "the mat")])
+    assert one.log_probability == pytest.approx(float(value), rel=1e-5)
+
+
+def test_a_context_that_is_cut_says_so(ours):
+    short, long = ours.log_likelihoods([("the cat", " sat"), (" ".join(WORDS * 6), " sat")])
+    assert (short.cut, long.cut > 0) == (0, True)
 
 
 def test_a_model_that_lacks_a_weight_is_not_filled_at_random(exported, tmp_path):
-    transformers = pytest.importorskip("transformers")
     from safetensors.torch import load_file, save_file
 
-    config = transformers.GPT2Config(n_embd=32, n_layer=1, n_head=2, vocab_size=384, bos_token_id=0, eos_token_id=0)
-    transformers.AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
-    transformers.AutoTokenizer.from_pretrained(exported).save_pretrained(tmp_path)
+    save_foreign("gpt2", exported, tmp_path)
     weights = load_file(tmp_path / "model.safetensors")
     name = next(name for name in weights if name.endswith("mlp.c_fc.weight"))
     save_file(
@@ -171,5 +231,8 @@ def test_what_cannot_be_read_says_why(tmp_path):
         opened()
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 8}))
     (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
+    with pytest.raises(UserError, match="transformers cannot load it"):
+        opened()
+    (tmp_path / "model.safetensors").write_bytes(b"\0\0\0\0\0\0\0\1 cut off")
     with pytest.raises(UserError, match="transformers cannot load it"):
         opened()

@@ -277,7 +277,7 @@ class Parrot:
     def describe(self) -> dict[str, Any]:
         return {"name": "parrot"}
 
-    def log_likelihoods(self, pairs: object, advance: object) -> list[Any]:
+    def log_likelihoods(self, pairs: object) -> list[Any]:
         raise AssertionError("nobody asks for these")
 
     def complete(self, prompts: Sequence[str], stops: Sequence[str], max_new_tokens: int) -> list[Written]:

@@ -6,6 +6,7 @@ together is fixed by the task alone, so a resumed one ends in the same bytes as 
 
 import fcntl
 import json
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,42 +15,57 @@ from typing import Any, BinaryIO
 
 from hornbook.errors import UserError
 from hornbook.evaluate.models import LanguageModel
-from hornbook.evaluate.result_file import FORMAT, write_result
+from hornbook.evaluate.result_file import FORMAT, difference, read_result, write_result
 from hornbook.evaluate.task import Item, Likely, Output, Scored, Task, Tools, Write
 from hornbook.run.progress import Bar
-from hornbook.testsets import UnavailableError
+from hornbook.setfiles import UnavailableError
 
 LIKELY_ITEMS = 128  # asked together, and kept together
 WRITE_ITEMS = 64
 
 Answer = dict[str, Any]  # id, prompt_hash, output, and cut where a prompt lost its beginning
+ANSWER_KEYS = ("id", "prompt_hash", "output", "cut")
 Key = tuple[str, str, str]  # task, id, prompt hash
 
 
 class Answers:
-    """The answers of an evaluation under way, in a file of JSON lines whose first says whose they are."""
+    """The answers of an evaluation under way, in a file of JSON lines whose first says whose they are.
+
+    Raises UserError for a file of another evaluation, or one that is damaged before its last line, and leaves it alone.
+    """
 
     def __init__(self, file: BinaryIO, path: Path, owner: Mapping[str, Any]) -> None:
         self._file, self._known = file, dict[Key, Answer]()
         end = 0
-        for number, line in enumerate(file):
-            try:
-                row = json.loads(line) if line.endswith(b"\n") else None
-            except ValueError:
-                row = None
-            if row is None:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
                 break  # a killed evaluation leaves its last line torn
-            if number == 0 and (differs := _difference(row, dict(owner))):
+            try:
+                row = json.loads(line)
+                if number > 1:
+                    self.add(row.pop("task"), row)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+                raise UserError(f"{path}: line {number} is damaged; mend it, or delete the file") from error
+            if number == 1 and (differs := difference(row, dict(owner))):
                 raise UserError(
                     f"{path}: holds answers to another evaluation ({differs}); delete it, or give another --out"
                 )
-            if number:
-                self._known[row.pop("task"), row["id"], row["prompt_hash"]] = row
             end += len(line)
+        if not end and file.tell():
+            raise UserError(f"{path}: holds something else; delete it, or give another --out")
         file.seek(end)
         file.truncate()
         if not end:
             self._write([dict(owner)])
+
+    def add(self, task: str, answer: Answer) -> None:
+        """Take in an answer that is on the disk already."""
+        kept = {key: answer[key] for key in ANSWER_KEYS if key in answer}
+        self._known[task, kept["id"], kept["prompt_hash"]] = kept
+
+    def tasks(self) -> set[str]:
+        """Of which there is an answer."""
+        return {task for task, _, _ in self._known}
 
     def find(self, task: str, items: Sequence[Item]) -> list[Answer] | None:
         """The answers to all of the items, or None where one is missing."""
@@ -69,34 +85,48 @@ class Answers:
 def evaluate(model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools) -> dict[str, Any]:
     """Ask and score all tasks, write the result to `out`, and give it.
 
-    A task whose data or tools are missing is there with value null and a reason. Raises UserError where `<out>.partial`
-    belongs to another evaluation, or to one that is running.
+    What `out` or `<out>.partial` holds of the same evaluation is not asked again, and tasks of `out` that are not named
+    now stay in it. A task whose data or tools are missing is there with value null and a reason. Raises UserError where
+    either file belongs to another evaluation, or to one that is running.
     """
-    described = model.describe()
-    result: dict[str, Any] = {"format": FORMAT, "model": described, "limit": limit, "tasks": {}}
+    owner = {"format": FORMAT, "model": model.describe(), "limit": limit}
+    before: dict[str, Any] = read_result(out) if out.exists() else {**owner, "tasks": {}}
+    if differs := difference({key: before[key] for key in owner}, owner):
+        raise UserError(f"{out}: holds another evaluation ({differs}); give another --out")
+    result: dict[str, Any] = {**owner, "tasks": dict(before["tasks"])}
     partial = out.with_name(out.name + ".partial")
     with _opened(partial) as file:
-        answers = Answers(file, partial, {"format": FORMAT, "model": described, "limit": limit})
-        for task in tasks:
-            result["tasks"][task.name] = _evaluate_task(model, task, limit, answers, tools)
+        answers = Answers(file, partial, owner)
+        for name, task in before["tasks"].items():
+            for row in task.get("items", ()):
+                if "output" in row:
+                    answers.add(name, row)
+        for asked in tasks:
+            result["tasks"][asked.name] = _evaluate_task(model, asked, limit, answers, tools)
         write_result(result, out)
-        partial.unlink()
+        if answers.tasks() <= result["tasks"].keys():
+            partial.unlink()  # else it holds answers to tasks that were not named this time
     return result
 
 
 def rescore(before: Mapping[str, Any], tasks: Sequence[Task], out: Path, tools: Tools) -> dict[str, Any]:
     """Score the kept answers of an earlier result again, without a model; write the result to `out`, and give it.
 
-    An item that is asked in other words now, or has no answer, is an error, never a zero.
+    An item that is asked in other words now, or has no answer, is an error, never a zero. Raises UserError for a task
+    that the result does not have.
     """
+    for task in tasks:
+        if task.name not in before["tasks"]:
+            raise UserError(f"--tasks {task.name}: the file has no answers of it; it has {', '.join(before['tasks'])}")
     result = {**before, "tasks": {}}
     for task in tasks:
+        rows = before["tasks"][task.name].get("items", [])
+        kept = {(row["id"], row["prompt_hash"]): row for row in rows if "output" in row}
         try:
             items = task.items(before["limit"])
         except UnavailableError as error:
-            result["tasks"][task.name] = _unavailable(task, str(error))
+            result["tasks"][task.name] = _unavailable(task, str(error)) | {"items": rows}
             continue
-        kept = {(row["id"], row["prompt_hash"]): row for row in before["tasks"][task.name].get("items", [])}
         answers = [kept.get((item.id, item.prompt_hash)) for item in items]
         result["tasks"][task.name] = _score(task, items, answers, tools)
     write_result(result, out)
@@ -147,18 +177,27 @@ def _chunks(items: Sequence[Item]) -> Iterator[list[Item]]:
 def _ask(model: LanguageModel, chunk: Sequence[Item], bar: Bar) -> Iterator[Answer]:
     if isinstance(chunk[0].ask, Likely):
         asks = [item.ask for item in chunk if isinstance(item.ask, Likely)]
-        flat = iter(model.log_likelihoods([pair for ask in asks for pair in ask.pairs], lambda count: None))
+        flat = iter(model.log_likelihoods([pair for ask in asks for pair in ask.pairs]))
         for item, ask in zip(chunk, asks, strict=True):
             values = [next(flat) for _ in ask.pairs]
-            output = [[value.log_probability, value.tokens, value.is_greedy] for value in values]
-            yield {"id": item.id, "prompt_hash": item.prompt_hash, "output": output}
+            output = [[_finite(value.log_probability), value.tokens, value.is_greedy] for value in values]
+            yield _answer(item, output, max(value.cut for value in values))
     else:
         writes = [item.ask for item in chunk if isinstance(item.ask, Write)]
         made = model.complete([ask.prompt for ask in writes], writes[0].stops, writes[0].max_new_tokens)
         for item, written in zip(chunk, made, strict=True):
-            cut = {"cut": written.cut} if written.cut else {}
-            yield {"id": item.id, "prompt_hash": item.prompt_hash, "output": written.text, **cut}
+            yield _answer(item, written.text, written.cut)
     bar.advance(len(chunk))
+
+
+def _answer(item: Item, output: Output, cut: int) -> Answer:
+    answer: Answer = {"id": item.id, "prompt_hash": item.prompt_hash, "output": output}
+    return answer | ({"cut": cut} if cut else {})
+
+
+def _finite(value: float) -> float | None:
+    """As JSON has it, which knows no infinity."""
+    return value if math.isfinite(value) else None
 
 
 def _score(task: Task, items: Sequence[Item], answers: Sequence[Answer | None], tools: Tools) -> dict[str, Any]:
@@ -178,7 +217,9 @@ def _score(task: Task, items: Sequence[Item], answers: Sequence[Answer | None], 
         scored = [Scored("unscored", None)] * len(items)
     cut = sum(1 for _, answer in have if answer.get("cut"))
     rows = [
-        {**(answer or {"id": item.id, "prompt_hash": item.prompt_hash}), "outcome": one.outcome, "score": one.score}
+        {"id": item.id, "prompt_hash": item.prompt_hash}
+        | {key: answer[key] for key in ANSWER_KEYS if answer is not None and key in answer}
+        | {"outcome": one.outcome, "score": one.score}
         | ({"detail": one.detail} if one.detail else {})
         for item, answer, one in zip(items, answers, scored, strict=True)
     ]
@@ -203,16 +244,3 @@ def _opened(path: Path) -> Iterator[BinaryIO]:
             raise UserError(f"{path}: an evaluation is writing it; wait for it, or give another --out") from None
         file.seek(0)
         yield file
-
-
-def _difference(row: Any, owner: dict[str, Any]) -> str:
-    """The first field, by its path, in which the first line of a file differs from what it should be."""
-    if not isinstance(row, dict):
-        return "its first line says nothing"
-    for key in [*owner, *(key for key in row if key not in owner)]:
-        one, other = row.get(key), owner.get(key)
-        if one != other:
-            if isinstance(one, dict) and isinstance(other, dict):
-                return f"{key}.{_difference(one, other)}"
-            return f"{key} {one!r} there, {other!r} here"
-    return ""

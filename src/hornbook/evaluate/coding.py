@@ -4,7 +4,7 @@ pass@1 of one greedy completion for each problem, judged in the sandbox by the p
 under the protocol `paper`, `humaneval:bigcode` under another (see protocols.py).
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,11 +15,11 @@ from hornbook.curate.agreement import rank_correlation
 from hornbook.evaluate.code import cut_completion, grade_programs, time_references
 from hornbook.evaluate.protocols import PROTOCOLS, Protocol, find_protocol
 from hornbook.evaluate.stats import wilson_interval
-from hornbook.evaluate.task import Family, Item, Output, Scored, Task, Tools, Write, proportion
+from hornbook.evaluate.task import Family, Item, Output, Scored, Task, Tools, Write, proportion, spread
 from hornbook.records import Problem
 from hornbook.run.progress import Progress
 from hornbook.sandbox.isolation import Backend
-from hornbook.sandbox.programs import Limits
+from hornbook.sandbox.programs import Verdict
 from hornbook.teacher.request import HIGHEST_GRADE, Answer, Graded, GradeRequest, Teacher
 
 DEFAULT = "paper"  # the protocol that a task's name leaves out
@@ -53,7 +53,7 @@ class CodeTask:
         asked = self.protocol
         return [
             Item(problem.task_id, Write(asked.prompt(problem), asked.stops, asked.max_new_tokens))
-            for problem in self.problems()[:limit]
+            for _, problem in spread(self.problems(), limit)
         ]
 
     def data(self) -> str:
@@ -66,49 +66,60 @@ class CodeTask:
         Detail holds the completion as cut, what the sandbox says, how it judged and what shut the program in. Raises
         UnavailableError where programs cannot be run.
         """
-        if tools.backend is None:
-            raise testsets.UnavailableError(
-                f"{self.name}: programs cannot be run on this machine; `hornbook doctor` says what is missing"
-            )
+        backend = needed_backend(self.name, tools)
         problems = {problem.task_id: problem for problem in self.problems()}
         completions = [cut_completion(_text(output), self.protocol.stops) for output in outputs]
         programs = [
             (problems[item.id], self.protocol.program(_asked(item).prompt, completion))
             for item, completion in zip(items, completions, strict=True)
         ]
-        return self._judge(programs, completions, tools.backend, tools.limits, tools.workers, tools.progress)
+        return self._judge(programs, completions, backend, tools)
 
     def _judge(
-        self,
-        programs: Sequence[tuple[Problem, str]],
-        completions: Sequence[str],
-        backend: Backend,
-        limits: Limits,
-        workers: int,
-        progress: Progress,
+        self, programs: Sequence[tuple[Problem, str]], completions: Sequence[str], backend: Backend, tools: Tools
     ) -> Iterator[Scored]:
-        with progress.bar(f"{self.name}: references", len(programs), "programs") as bar:
-            allowed = time_references([problem for problem, _ in programs], limits, workers, backend)
+        with tools.progress.bar(f"{self.name}: references", len(programs), "programs") as bar:
+            allowed = time_references([problem for problem, _ in programs], tools.limits, tools.workers, backend)
             bar.advance(len(programs))
-        verdicts = grade_programs(programs, allowed, limits, workers, backend)
-        with progress.bar(f"{self.name}: tests", len(programs), "programs") as bar:
-            for completion, verdict in zip(completions, verdicts, strict=True):
-                detail = {
-                    "completion": completion,
-                    "verdict": verdict.detail,
-                    "judged": verdict.protocol,
-                    "isolation": backend.name,
-                }
-                score = None if verdict.outcome == "error" else float(verdict.outcome == "passed")
-                bar.advance(1)
-                yield Scored(verdict.outcome, score, detail)
+        verdicts = grade_programs(programs, allowed, tools.limits, tools.workers, backend)
+        yield from score_verdicts(self.name, completions, verdicts, backend, tools.progress)
 
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """pass@1, and under which protocol and in which isolation it was found."""
-        isolation = next((row.detail["isolation"] for row in scored if "isolation" in row.detail), None)
-        timeouts = sum(row.outcome == "timeout" for row in scored)
-        about = {"timeouts": timeouts, "protocol": self.protocol.name, "isolation": isolation}
-        return proportion(self.metric, scored) | about
+        return summarize_programs(self.metric, scored) | {"protocol": self.protocol.name}
+
+
+def needed_backend(task: str, tools: Tools) -> Backend:
+    """Where programs run. Raises UnavailableError where they cannot."""
+    if tools.backend is None:
+        raise testsets.UnavailableError(
+            f"{task}: programs cannot be run on this machine; `hornbook doctor` says what is missing"
+        )
+    return tools.backend
+
+
+def score_verdicts(
+    task: str, completions: Sequence[str], verdicts: Iterable[Verdict], backend: Backend, progress: Progress
+) -> Iterator[Scored]:
+    """What programs are worth, with the completion as cut, what the sandbox says, how it judged and what shut it in."""
+    with progress.bar(f"{task}: programs", len(completions), "programs") as bar:
+        for completion, verdict in zip(completions, verdicts, strict=True):
+            detail = {
+                "completion": completion,
+                "verdict": verdict.detail,
+                "judged": verdict.protocol,
+                "isolation": backend.name,
+            }
+            score = None if verdict.outcome == "error" else float(verdict.outcome == "passed")
+            bar.advance(1)
+            yield Scored(verdict.outcome, score, detail)
+
+
+def summarize_programs(metric: str, scored: Sequence[Scored]) -> dict[str, Any]:
+    """The share that passed, how many ran out of time, and what shut them in."""
+    isolation = next((row.detail["isolation"] for row in scored if "isolation" in row.detail), None)
+    timeouts = sum(row.outcome == "timeout" for row in scored)
+    return proportion(metric, scored) | {"timeouts": timeouts, "isolation": isolation}
 
 
 class Unconventional:

@@ -14,7 +14,7 @@ from hornbook.evaluate.bits import log_likelihoods, reference_passages, score_pa
 from hornbook.evaluate.code import unavailable
 from hornbook.evaluate.coding import CodeTask
 from hornbook.evaluate.models import PhiModel
-from hornbook.evaluate.registry import task_makers
+from hornbook.evaluate.registry import all_tasks
 from hornbook.evaluate.task import Item, Output, Scored, Task, Tools, Write
 from hornbook.model.transformer import Phi, load_model
 from hornbook.model.vocabulary import load_tokenizer
@@ -44,7 +44,7 @@ def evaluate_model(config: EvaluateStep, inputs: Inputs, work: Workspace) -> Res
     backend = choose_backend(unsafe=work.machine.unsafe_execution)
     limits = generous_limits(config.evaluate.cpu_seconds, config.evaluate.memory_mb)
     tools = Tools(backend, limits, work.machine.workers or cpu_quota(), None, work.progress)
-    makers = task_makers(inputs["corpus"] / "held_out.parquet", config.evaluate.held_out_bytes)
+    tasks = all_tasks(inputs["corpus"] / "held_out.parquet", config.evaluate.held_out_bytes)
     scores: dict[str, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     for name in config.evaluate.tasks:
@@ -52,7 +52,7 @@ def evaluate_model(config: EvaluateStep, inputs: Inputs, work: Workspace) -> Res
         if name in REFERENCE_TASKS:
             scores[name] = _reference_bits(name, config, work, phi, inputs)
         else:
-            task = makers[HELD_OUT.get(name, name)]()
+            task = tasks[HELD_OUT.get(name, name)]
             if isinstance(task, CodeTask):
                 task = replace(task, protocol=replace(task.protocol, max_new_tokens=config.evaluate.max_new_tokens))
             scores[name] = _score(name, task, model, tools, work)

@@ -10,11 +10,10 @@ from typing import Any
 
 from hornbook import rowsets
 from hornbook.evaluate.code import STOPS, cut_completion
-from hornbook.evaluate.task import Family, Item, Output, Scored, Tools, Write, proportion
+from hornbook.evaluate.coding import needed_backend, score_verdicts, summarize_programs
+from hornbook.evaluate.task import Family, Item, Output, Scored, Tools, Write, proportion, spread
 from hornbook.sandbox.execute import run_programs
-from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.programs import Program
-from hornbook.testsets import UnavailableError
 
 GSM8K = "gsm8k"
 MAX_NEW_TOKENS = 256
@@ -75,7 +74,7 @@ class GSM8KCode:
         """One for each question, in the authors' order. Raises UnavailableError."""
         return [
             Item(str(place), Write(code_prompt(row["question"]), STOPS, MAX_NEW_TOKENS))
-            for place, row in enumerate(rowsets.load(GSM8K)[:limit])
+            for place, row in spread(rowsets.load(GSM8K), limit)
         ]
 
     def data(self) -> str:
@@ -88,15 +87,7 @@ class GSM8KCode:
         Detail holds the completion as cut, what the sandbox says, how it judged and what shut the program in. Raises
         UnavailableError where programs cannot be run.
         """
-        if tools.backend is None:
-            raise UnavailableError(
-                f"{self.name}: programs cannot be run on this machine; `hornbook doctor` says what is missing"
-            )
-        return self._judge(items, outputs, tools, tools.backend)
-
-    def _judge(
-        self, items: Sequence[Item], outputs: Sequence[Output], tools: Tools, backend: Backend
-    ) -> Iterator[Scored]:
+        backend = needed_backend(self.name, tools)
         rows = rowsets.load(GSM8K)
         completions = [cut_completion(output, STOPS) for output in outputs if isinstance(output, str)]
         programs = (
@@ -104,23 +95,11 @@ class GSM8KCode:
             for item, completion in zip(items, completions, strict=True)
         )
         verdicts = run_programs(programs, tools.limits, tools.workers, backend)
-        with tools.progress.bar(f"{self.name}: programs", len(completions), "programs") as bar:
-            for completion, verdict in zip(completions, verdicts, strict=True):
-                detail = {
-                    "completion": completion,
-                    "verdict": verdict.detail,
-                    "judged": verdict.protocol,
-                    "isolation": backend.name,
-                }
-                score = None if verdict.outcome == "error" else float(verdict.outcome == "passed")
-                bar.advance(1)
-                yield Scored(verdict.outcome, score, detail)
+        return score_verdicts(self.name, completions, verdicts, backend, tools.progress)
 
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """pass@1, and in which isolation it was found."""
-        isolation = next((row.detail["isolation"] for row in scored if "isolation" in row.detail), None)
-        timeouts = sum(row.outcome == "timeout" for row in scored)
-        return proportion(self.metric, scored) | {"timeouts": timeouts, "isolation": isolation}
+        return summarize_programs(self.metric, scored)
 
 
 def _program(id_: str, row: dict[str, Any], completion: str) -> Program:
@@ -141,7 +120,7 @@ class GSM8KText:
         """One for each question, in the authors' order. Raises UnavailableError."""
         return [
             Item(str(place), Write(text_prompt(row["question"]), TEXT_STOPS, MAX_NEW_TOKENS))
-            for place, row in enumerate(rowsets.load(GSM8K)[:limit])
+            for place, row in spread(rowsets.load(GSM8K), limit)
         ]
 
     def data(self) -> str:
@@ -160,5 +139,4 @@ class GSM8KText:
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """The share that is right; `without_number` of the answers hold no number and count as wrong."""
         found = proportion(self.metric, scored)
-        found.pop("timeouts", None)
         return found | {"without_number": sum("read" in row.detail and row.detail["read"] is None for row in scored)}

@@ -17,10 +17,8 @@ import numpy as np
 
 from hornbook import rowsets
 from hornbook.evaluate.stats import wilson_interval
-from hornbook.evaluate.task import Family, Item, Likely, Output, Scored, Tools, proportion
-from hornbook.testsets import UnavailableError
-
-Row = dict[str, Any]
+from hornbook.evaluate.task import Family, Item, Likely, Output, Scored, Tools, fault_of, proportion, spread
+from hornbook.setfiles import Row, UnavailableError
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +65,12 @@ class HarnessTask:
         return " ".join(rowsets.checksum_here(name) or "" for name in names)
 
     def items(self, limit: int | None) -> Sequence[Item]:
-        """In the order of the rows. Of MMLU, a limit takes as many of each of the 57 subjects."""
+        """In the order of the rows."""
         return [item for part in parts_of(self.name, limit) for item in self._items(part)]
 
     def _items(self, part: "Part") -> Iterator[Item]:
         task = harness_task(self.name, part)
-        for place, doc in enumerate(part.rows):
+        for place, doc in zip(part.places, part.rows, strict=True):
             context = task.fewshot_context(doc, self._setting.shots)
             asked = task.construct_requests(doc, context, metadata=(self.name, place, 1))
             name = f"{part.subject}/{place}" if part.subject else str(place)
@@ -84,10 +82,10 @@ class HarnessTask:
         for item, output in zip(items, outputs, strict=True):
             assert not isinstance(output, str)
             task, doc = self._docs[item.id]
-            values = [float(value) for value, *_ in output]
-            if not np.isfinite(values).all():
-                yield Scored("error", None, {"reason": "the model gave a log-probability that is not finite"})
+            if (fault := fault_of(item, output)) is not None:
+                yield fault
                 continue
+            values = [float(value) for value, *_ in output]
             found = task.process_results(doc, [(value, bool(greedy)) for value, _, greedy in output])
             right = float(found["acc"])
             detail: dict[str, Any] = {"chosen": int(np.argmax(values))}
@@ -98,7 +96,6 @@ class HarnessTask:
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """Accuracy with its interval and standard error, `acc_norm` where there is one, and the choices made."""
         found = proportion(self.metric, scored)
-        found.pop("timeouts", None)
         n, value = found["n"], found["value"]
         if value is None:
             return found
@@ -122,6 +119,7 @@ class Part:
     """Rows that the harness keeps in one task: those of MMLU by subject."""
 
     rows: Sequence[Row]
+    places: Sequence[int]  # of each, in its set; of MMLU, in its subject
     subject: str = ""
     examples: Sequence[Row] = ()  # those with answers, before each question
 
@@ -130,15 +128,22 @@ def parts_of(name: str, limit: int | None) -> Iterator[Part]:
     """All rows of a task, or `limit` of them. Raises UnavailableError where they are not to be had."""
     rows = rowsets.load(name)
     if name != "mmlu":
-        yield Part(rows[:limit])
+        drawn = spread(rows, limit)
+        yield Part([row for _, row in drawn], [place for place, _ in drawn])
         return
     examples = rowsets.load("mmlu_dev")
-    subjects = list(dict.fromkeys(row["subject"] for row in rows))
-    for place, subject in enumerate(subjects):
-        own = [row for row in rows if row["subject"] == subject]
-        wanted = len(own) if limit is None else limit // len(subjects) + (place < limit % len(subjects))
-        if wanted:
-            yield Part(own[:wanted], subject, [row for row in examples if row["subject"] == subject])
+    by_subject: dict[str, list[Row]] = {}
+    places = []  # of each row in its subject
+    for row in rows:
+        own = by_subject.setdefault(row["subject"], [])
+        places.append(len(own))
+        own.append(row)
+    drawn = spread(rows, limit)
+    for subject in by_subject:
+        part = [(places[place], row) for place, row in drawn if row["subject"] == subject]
+        if part:
+            shots = [row for row in examples if row["subject"] == subject]
+            yield Part([row for _, row in part], [place for place, _ in part], subject, shots)
 
 
 def harness_task(name: str, part: Part, compiled: bool = True) -> Any:

@@ -2,14 +2,14 @@
 
 Texts become tokens as lm-evaluation-harness makes them (its `_encode_pair`), so that scores compare with those others
 publish: white space at the end of a context goes over to the continuation, context and continuation are encoded as one
-text and parted where the context's own encoding ends, and an empty context is the end-of-text token. A prompt to
-complete stands behind end-of-text where our own code computes, as documents do in training; transformers' models get
-what their tokenizer adds.
+text and parted where the context's own encoding ends, and an empty context is the token that begins, or else ends, a
+text. A prompt to complete stands behind end-of-text where our own code computes, as documents do in training;
+transformers' models get what their tokenizer adds.
 """
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -50,12 +50,12 @@ class LanguageModel(Protocol):
     def describe(self) -> dict[str, Any]:
         """What the model is, and what computes it: JSON values that change whenever an answer could."""
 
-    def log_likelihoods(self, pairs: Sequence[Pair], advance: Callable[[int], None]) -> list[Likelihood]:
-        """Of each (context, continuation); `advance` is told how many pairs are done."""
+    def log_likelihoods(self, pairs: Sequence[Pair]) -> list[Likelihood]:
+        """Of each (context, continuation). A context that does not fit loses its beginning."""
 
     def complete(self, prompts: Sequence[str], stops: Sequence[str], max_new_tokens: int) -> list[Written]:
-        """Greedy completions. Where prompt and completion do not fit the model's context, the completion may take
-        half of it, and the prompt loses its beginning."""
+        """Greedy completions of at most half the model's context; a prompt that does not fit before one loses its
+        beginning."""
 
 
 class PhiModel:
@@ -79,13 +79,15 @@ class PhiModel:
             "device": weight.device.type,
         }
 
-    def log_likelihoods(self, pairs: Sequence[Pair], advance: Callable[[int], None]) -> list[Likelihood]:
+    def log_likelihoods(self, pairs: Sequence[Pair]) -> list[Likelihood]:
         """As the protocol."""
         tokens = encode_pairs(self._encode, self._ending, pairs)
         fitted = [(_fit(context, target, self._phi.context), target) for context, target in tokens]
         scored = score_continuations(self._phi, fitted, lambda count: None)
-        advance(len(pairs))
-        return scored
+        return [
+            replace(one, cut=len(context) - len(kept))
+            for one, (context, _), (kept, _) in zip(scored, tokens, fitted, strict=True)
+        ]
 
     def complete(self, prompts: Sequence[str], stops: Sequence[str], max_new_tokens: int) -> list[Written]:
         """As the protocol."""
@@ -106,12 +108,15 @@ class TransformersModel:
         self._model, self._tokenizer, self._identity = model, tokenizer, identity
         stated = getattr(model.config, "max_position_embeddings", None) or MAX_CONTEXT
         self._context = min(int(stated), MAX_CONTEXT)
-        ending = tokenizer.eos_token_id if tokenizer.eos_token_id is not None else tokenizer.bos_token_id
-        if ending is None:
+        known = [one for one in (tokenizer.bos_token_id, tokenizer.eos_token_id) if one is not None]
+        if not known:
             raise UserError(
                 f"{identity['name']}: its tokenizer has neither an end-of-text nor a beginning-of-text token"
             )
-        self._ending = int(ending)
+        self._beginning, self._ending = known[0], known[-1]  # the harness too begins with the former where there is one
+        stated_ends = model.generation_config.eos_token_id
+        ends = stated_ends if isinstance(stated_ends, list) else [stated_ends]
+        self._ends = sorted({self._ending, *(one for one in ends if one is not None)})
 
     def describe(self) -> dict[str, Any]:
         """As the protocol."""
@@ -127,13 +132,14 @@ class TransformersModel:
         }
 
     @torch.inference_mode()
-    def log_likelihoods(self, pairs: Sequence[Pair], advance: Callable[[int], None]) -> list[Likelihood]:
+    def log_likelihoods(self, pairs: Sequence[Pair]) -> list[Likelihood]:
         """As the protocol."""
-        tokens = encode_pairs(self._encode, self._ending, pairs)
+        tokens = encode_pairs(self._encode, self._beginning, pairs)
+        fitted = [(_fit(context, target, self._context), target) for context, target in tokens]
         windows = [
             (piece, first, pair)
-            for pair, (context, target) in enumerate(tokens)
-            for piece, first in windows_of(_fit(context, target, self._context), target, self._context)
+            for pair, (context, target) in enumerate(fitted)
+            for piece, first in windows_of(context, target, self._context)
         ]
         windows.sort(key=lambda window: -len(window[0]))
         sums, greedy = [0.0] * len(pairs), [True] * len(pairs)
@@ -143,8 +149,10 @@ class TransformersModel:
             for (_, _, pair), (value, is_greedy) in zip(batch, self._score(batch), strict=True):
                 sums[pair] += value
                 greedy[pair] &= is_greedy
-        advance(len(pairs))
-        return [Likelihood(sums[pair], len(target), greedy[pair]) for pair, (_, target) in enumerate(tokens)]
+        return [
+            Likelihood(sums[pair], len(target), greedy[pair], len(context) - len(fitted[pair][0]))
+            for pair, (context, target) in enumerate(tokens)
+        ]
 
     def _score(self, batch: Sequence[tuple[list[int], int, int]]) -> Iterator[tuple[float, bool]]:
         width, device = len(batch[0][0]) - 1, self._model.device
@@ -173,7 +181,7 @@ class TransformersModel:
             max_new_tokens=new,
             do_sample=False,
             pad_token_id=self._ending,
-            eos_token_id=self._ending,
+            eos_token_id=self._ends,
             stop_strings=list(stops) or None,
         )
         device = self._model.device
@@ -218,18 +226,20 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
     """A model from its directory in the Hugging Face format or from the hub, to be asked.
 
     `precision` is float32, bfloat16 or float16. A phi is computed by our own code, any other architecture by
-    transformers (extra `eval`). Raises UserError where
-    there is none, its weights are pickled, it needs code of its own, or transformers does not know it.
+    transformers (extra `eval`). Raises UserError where there is none, its weights are pickled or not all there, it
+    needs code of its own, transformers does not know it, or there is no such device.
     """
-    place = "cuda" if device in ("auto", "cuda") and torch.cuda.is_available() else "cpu"
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda: PyTorch sees no GPU; leave it out, or say cpu")
+    place = "cuda" if device != "cpu" and torch.cuda.is_available() else "cpu"
     directory = locate_model(source, FILES)
-    identity = {"name": name, "weights": fingerprint_model(source)}
+    identity = {"name": name, "weights": fingerprint_model(source, FILES)}
     dtype: torch.dtype = getattr(torch, precision)
     if _model_type(directory) == OWN_TYPE:
         phi, tokenizer = load_pretrained(directory)
         return PhiModel(phi.to(place, dtype), tokenizer, identity)
     try:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     except ImportError as error:
         raise UserError(
             f"{name}: is no phi, and transformers is not installed; pip install 'hornbook[eval]'"
@@ -244,18 +254,21 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
             output_loading_info=True,
         )
         read = AutoTokenizer.from_pretrained(directory, trust_remote_code=False, local_files_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError) as error:
+    except Exception as error:  # of many kinds: safetensors', huggingface_hub's, a missing tokenizer library's
         raise UserError(f"{directory}: transformers cannot load it ({' '.join(str(error).split())[:300]})") from error
     model, told = loaded
     absent = sorted(map(str, [*told["missing_keys"], *told["mismatched_keys"]]))
     if absent:  # transformers would fill them at random
         raise UserError(f"{directory}: its weights lack {', '.join(absent[:3])}, or have them in another shape")
-    return TransformersModel(model.to(place).eval(), read, identity)
+    opened = TransformersModel(model.to(place).eval(), read, identity)
+    # `generate` takes what it is not told from here, such as a repetition penalty: then greedy is not greedy.
+    model.generation_config = GenerationConfig()  # type: ignore[no-untyped-call]
+    return opened
 
 
 def _model_type(directory: Path) -> str:
     path = directory / CONFIG
     try:
         return str(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); give the directory of a model") from error

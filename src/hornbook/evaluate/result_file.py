@@ -4,11 +4,48 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+
+from pydantic import BaseModel, ValidationError
 
 from hornbook.errors import UserError
 
 FORMAT = 1
+
+
+class _Model(BaseModel):
+    name: str
+    engine: str
+    precision: str
+    device: str
+
+
+class _Item(BaseModel):
+    id: str
+    prompt_hash: str
+    outcome: str
+    score: float | None
+    output: str | list[tuple[float | None, int, bool]] = ""
+
+
+class _Task(BaseModel):
+    metric: str
+    family: str
+    value: float | None
+    low: float | None
+    high: float | None
+    n: int
+    failed: int
+    items: list[_Item] = []
+
+
+class _Result(BaseModel):
+    """What is relied on of a file; tasks add fields of their own."""
+
+    format: Literal[1]
+    model: _Model
+    limit: int | None
+    tasks: dict[str, _Task]
 
 
 def is_result(path: Path) -> bool:
@@ -22,13 +59,17 @@ def is_result(path: Path) -> bool:
 def read_result(path: Path) -> dict[str, Any]:
     """A result that was written. Raises UserError for a file that is none."""
     try:
-        result = json.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        _Result.model_validate_json(text)
+        result: dict[str, Any] = json.loads(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(map(str, first["loc"])) or "the file"
+        raise UserError(f"{path}: {where}: {first['msg']}; give a file that `hornbook eval` wrote") from None
     except (OSError, ValueError, RecursionError) as error:
         raise UserError(
             f"{path}: cannot be read ({type(error).__name__}); give a file that `hornbook eval` wrote"
         ) from error
-    if not isinstance(result, dict) or result.get("format") != FORMAT or not isinstance(result.get("tasks"), dict):
-        raise UserError(f"{path}: not a result of `hornbook eval` (format {FORMAT}); give a file that it wrote")
     return result
 
 
@@ -43,7 +84,20 @@ def write_result(result: Mapping[str, Any], out: Path) -> None:
     out.parent.mkdir(parents=True, exist_ok=True)
     scratch = out.with_name(f".{out.name}.{os.getpid()}")
     try:
-        scratch.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        scratch.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         scratch.replace(out)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def difference(row: Any, owner: dict[str, Any]) -> str:
+    """The first field, by its path, in which the first line of a file differs from what it should be."""
+    if not isinstance(row, dict):
+        return "its first line says nothing"
+    for key in [*owner, *(key for key in row if key not in owner)]:
+        one, other = row.get(key), owner.get(key)
+        if one != other:
+            if isinstance(one, dict) and isinstance(other, dict):
+                return f"{key}.{difference(one, other)}"
+            return f"{key} {one!r} there, {other!r} here"
+    return ""

@@ -17,7 +17,7 @@ from hornbook import rowsets
 from hornbook.errors import UserError
 from hornbook.evaluate.grade import KEPT_EXAMPLES
 from hornbook.evaluate.stats import wilson_interval
-from hornbook.evaluate.task import Family, Item, Output, Scored, Tools, Write, proportion
+from hornbook.evaluate.task import Family, Item, Output, Scored, Tools, Write, proportion, spread
 from hornbook.tables import TableWriter
 from hornbook.testsets import UnavailableError
 
@@ -67,8 +67,9 @@ class Squad:
     family: Family = "knowledge"
 
     def items(self, limit: int | None) -> Sequence[Item]:
-        """One for each question, in the authors' order. Raises UnavailableError."""
-        return [Item(row["id"], Write(squad_prompt(row), STOPS, MAX_NEW_TOKENS)) for row in rowsets.load(SQUAD)[:limit]]
+        """One for each question. Raises UnavailableError."""
+        drawn = spread(rowsets.load(SQUAD), limit)
+        return [Item(row["id"], Write(squad_prompt(row), STOPS, MAX_NEW_TOKENS)) for _, row in drawn]
 
     def data(self) -> str:
         """The checksum of the set."""
@@ -85,9 +86,7 @@ class Squad:
 
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """Exact match, and mean F1 beside it, each with its Wilson interval (for F1 wider than it need be)."""
-        found = proportion(METRIC, scored)
-        found.pop("timeouts", None)
-        return found | {"f1": _mean([row.detail["f1"] for row in scored if row.score is not None])}
+        return proportion(METRIC, scored) | {"f1": _mean([row.detail["f1"] for row in scored if row.score is not None])}
 
 
 def squad_prompt(row: Mapping[str, Any]) -> str:

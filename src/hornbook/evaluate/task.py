@@ -6,10 +6,10 @@ every answer, and goes on where it stopped; so answers can be scored again witho
 
 import hashlib
 import json
-from collections import Counter
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 from hornbook.evaluate.stats import wilson_interval
 from hornbook.run.progress import Progress
@@ -20,6 +20,7 @@ from hornbook.teacher.request import Teacher
 Family = Literal[
     "common sense", "knowledge", "code", "reasoning", "unconventional problems", "emergence", "safety", "text"
 ]
+T = TypeVar("T")
 Kind = Literal["passed", "failed", "timeout", "error", "unscored"]
 
 
@@ -49,7 +50,8 @@ class Item:
     @property
     def prompt_hash(self) -> str:
         """The first 16 hexadecimal digits of the SHA-256 of everything that is asked, as JSON."""
-        asked = self.ask.pairs if isinstance(self.ask, Likely) else [self.ask.prompt, self.ask.stops]
+        ask = self.ask
+        asked = ask.pairs if isinstance(ask, Likely) else [ask.prompt, ask.stops, ask.max_new_tokens]
         return hashlib.sha256(json.dumps(asked).encode("ascii")).hexdigest()[:16]
 
 
@@ -98,7 +100,7 @@ class Task(Protocol):
         """What its value is."""
 
     def items(self, limit: int | None) -> Sequence[Item]:
-        """The first `limit` items (None: all), always in the same order.
+        """`limit` items (None: all), drawn from the whole set, always the same and in the same order.
 
         Raises testsets.UnavailableError where the data are not to be had.
         """
@@ -117,7 +119,6 @@ def proportion(metric: str, scored: Iterable[Scored]) -> dict[str, Any]:
     """The mean of scores in [0, 1] with its Wilson interval. What has no score is outside n, and counted as failed."""
     rows = list(scored)
     scores = [row.score for row in rows if row.score is not None]
-    kinds = Counter(row.outcome for row in rows)
     missing = len(rows) - len(scores)
     if not scores:
         return {"metric": metric, "value": None, "n": 0, "low": None, "high": None, "failed": missing} | {
@@ -126,4 +127,26 @@ def proportion(metric: str, scored: Iterable[Scored]) -> dict[str, Any]:
     total = float(sum(scores))
     low, high = wilson_interval(total, len(scores))
     value = {"metric": metric, "value": total / len(scores), "n": len(scores), "low": low, "high": high}
-    return value | {"failed": missing, "timeouts": kinds["timeout"]}
+    return value | {"failed": missing}
+
+
+def fault_of(item: Item, output: Output) -> Scored | None:
+    """Why the answer to a Likely has no value: as many numbers as were asked, finite, each over a token at least."""
+    assert isinstance(item.ask, Likely)
+    if isinstance(output, str) or len(output) != len(item.ask.pairs):
+        return Scored("error", None, {"reason": "the answer is not to what was asked"})
+    if any(value is None or not math.isfinite(value) for value, *_ in output):
+        return Scored("error", None, {"reason": "the model gave a log-probability that is not finite"})
+    if any(tokens == 0 for _, tokens, *_ in output):
+        return Scored("error", None, {"reason": "a continuation has no token of its own"})
+    return None
+
+
+def spread(rows: Sequence[T], limit: int | None) -> list[tuple[int, T]]:
+    """Rows and their places: all, or `limit` of them at even distances.
+
+    The first of a set are no sample of it: of HellaSwag's first thousand none is from WikiHow, of all two thirds are.
+    """
+    if limit is None or limit >= len(rows):
+        return list(enumerate(rows))
+    return [(place, rows[place]) for place in (number * len(rows) // limit for number in range(limit))]

@@ -135,7 +135,7 @@ class ToxiGen:
         for item, output in zip(items, outputs, strict=True):
             assert not isinstance(output, str)
             row, (log_probability, tokens, _) = rows[item.id], output[0]
-            found = perplexity(float(log_probability), int(tokens)) if tokens else math.nan
+            found = perplexity(log_probability, tokens) if tokens and log_probability is not None else math.nan
             if not math.isfinite(found):
                 why = "the model's perplexity is not finite" if tokens else "the text is empty"
                 yield Scored("error", None, {"reason": why})

@@ -26,6 +26,7 @@ class Likelihood:
     log_probability: float  # natural logarithm, summed over its tokens
     tokens: int
     is_greedy: bool  # whether greedy generation would have written it
+    cut: int = 0  # tokens of the context's beginning that were left out
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ SHAPE = ("layers", "hidden", "heads", "rotary_share")
 PATTERNS = (CONFIG, INDEX, "*.safetensors", *TOKENIZER_FILES)  # what is read of a model
 
 
-def fingerprint_model(config: PretrainedConfig) -> str:
-    """What the model holds now: its commit on the hub, or a hash over the files of its directory that are read.
+def fingerprint_model(config: PretrainedConfig, patterns: tuple[str, ...] = PATTERNS) -> str:
+    """What the model holds now: its commit on the hub, or a hash over the files of its directory that match the globs.
 
     Raises UserError as `locate_model` does; of a model of the hub, nothing is fetched.
     """
@@ -27,7 +27,7 @@ def fingerprint_model(config: PretrainedConfig) -> str:
         return f"{repo}@{resolve_revision(repo, config.revision or '', 'model')}"
     directory = _directory(config)
     whole = hashlib.sha256()
-    for name in sorted({path.name for pattern in PATTERNS for path in directory.glob(pattern)}):
+    for name in sorted({path.name for pattern in patterns for path in directory.glob(pattern)}):
         with open(directory / name, "rb") as file:
             whole.update(json.dumps([name, hashlib.file_digest(file, "sha256").hexdigest()]).encode())
     return whole.hexdigest()
