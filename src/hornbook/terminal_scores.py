@@ -89,7 +89,7 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         for task, score in result["tasks"].items():
             note = [score["reason"]] if score.get("reason") else []
             if score.get("prompts_cut"):
-                note.append(f"{score['prompts_cut']} prompts lost their beginning: they do not fit the model's context")
+                note.append(f"{score['prompts_cut']} of its prompts do not fit the model's context: cut at their beginning")
             for line in note:
                 console.print(f"{_cell(task)}: [yellow]{_cell(line)}[/yellow]", highlight=False)
         limited = f"; only {result['limit']} items of each task were asked" if result["limit"] else ""
