@@ -4,8 +4,8 @@
 
 The nine harness tasks of phi-1.5's tables, in float32, zero-shot but for MMLU (2 shots). Both sides get the same rows
 and make their own requests; each runs in a process of its own, and a task's time is from its rows to its scores,
-imports left out. The peer is timed at each batch size, and the best counts; once, in a fixed order. Every item's choice is
-compared, at every batch size: they must be identical.
+imports left out. The peer is timed at each batch size, and the best counts; once, in a fixed order. Every item's choice
+is compared, at every batch size: they must be identical.
 
 lm-evaluation-harness stops where a choice has more tokens than the model's context, as some have for a context of 256.
 

@@ -87,9 +87,9 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         _show_protocols(result, console)
     for result, name in zip(results, names, strict=True):
         for task, score in result["tasks"].items():
-            note = [score["reason"]] if score.get("reason") else []
+            note = [score["reason"].removeprefix(f"{task}: ")] if score.get("reason") else []
             if score.get("prompts_cut"):
-                note.append(f"{score['prompts_cut']} of its prompts do not fit the model's context: cut at their beginning")
+                note.append(f"{score['prompts_cut']} of its prompts do not fit the context, and lost their beginning")
             for line in note:
                 console.print(f"{_cell(task)}: [yellow]{_cell(line)}[/yellow]", highlight=False)
         limited = f"; only {result['limit']} items of each task were asked" if result["limit"] else ""
