@@ -37,19 +37,23 @@ class PeakMemory:
                 return
 
 
-def _resident(pid: int, size_above: int = 0) -> int:
-    """Bytes resident in a process and all that descend from it.
+def _resident(pid: int, above: tuple[int, int] = (0, 0)) -> int:
+    """Bytes resident in a process and all that descend from it; `above` is the parent's stack start and resident pages.
 
-    A child with exactly its parent's address space (`size_above` pages) has just been forked, to become another
-    program or to run a few lines: it holds its parent's memory, not more. Counting it made an evaluation's 1.2 GB 3.5.
+    A child that has not become another program shares its parent's pages until it writes to them, and counts for what
+    it holds beyond them. It is told by its stack, which starts where its parent's does: another program's starts at an
+    address drawn anew, and 0 stands where we may not look. Counting a fork made an evaluation's 1.2 GB 3.5.
     """
     try:
-        size, pages = map(int, Path(f"/proc/{pid}/statm").read_text().split()[:2])
+        # The fields of proc(5) from the third on: a program's name, the second, may hold spaces and brackets.
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        pages, stack = int(fields[24 - 3]), int(fields[28 - 3])
         tasks = [task.name for task in Path(f"/proc/{pid}/task").iterdir()]
         children = {
             int(child) for task in tasks for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()
         }
     except (OSError, IndexError, ValueError):
         return 0  # it ended while we looked
-    own = 0 if size == size_above else pages * os.sysconf("SC_PAGE_SIZE")
-    return own + sum(_resident(child, size) for child in children)
+    shared = above[1] if stack and stack == above[0] else 0
+    own = max(0, pages - shared) * os.sysconf("SC_PAGE_SIZE")
+    return own + sum(_resident(child, (stack, pages)) for child in children)
