@@ -20,7 +20,7 @@ rehearse: $(INSTALLED)
 	for recipe in $(PAPERS); do echo "$(WORK)/runs/$$recipe.rehearsal/report.html"; done
 
 test: $(TEST_INSTALLED)
-	$(TEST_VENV)/bin/pytest
+	$(TEST_VENV)/bin/pytest --numprocesses auto --dist worksteal
 
 check: $(TEST_INSTALLED)
 	$(TEST_VENV)/bin/ruff format --check .

@@ -80,6 +80,10 @@ def test_a_model_is_measured_and_its_answers_are_scored_again(work):
         (["eval", "--out", "x.json"], "give a model, or answers"),
         (["eval", "T", "--tasks", "emergence", "--teacher", "builtin", "--out", "x.json"], "it cannot grade"),
         (["eval", "--rescore", "none.json", "--out", "x.json"], "none.json: cannot be read"),
+        (
+            ["eval", "--rescore", "none.json", "--out", "x.json", "--limit", "3", "--device", "cpu"],
+            "--limit, --device: wi",
+        ),
         (["grade", "none.jsonl", "--testset", "squad", "--out", "x.jsonl"], "none.jsonl: no such file"),
         (["grade", "work", "--testset", "glue", "--out", "x.jsonl"], "--testset glue: no such test set"),
     ],

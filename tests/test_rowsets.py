@@ -2,6 +2,7 @@
 
 import dataclasses
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -211,6 +212,32 @@ def test_hellaswag_of_the_hub_is_read_as_the_harness_reads_it():
     theirs = harness.process_docs(datasets.Dataset.from_list([row]))[0]
     ours = rowsets.SETS["hellaswag"].hub(row)
     assert ours == {key: theirs[key] for key in ("query", "choices", "gold")}
+
+
+def test_hellaswag_of_the_hub_is_held_by_its_bytes(hub, empty, monkeypatch):
+    row = {
+        "activity_label": "Roof",
+        "ctx_a": "A man sits.",
+        "ctx_b": "he",
+        "label": "1",
+        "endings": ["leaves", "stays"],
+    }
+    content = as_on_the_hub("hellaswag", [row])
+    hub.files[hub_path("hellaswag")] = content
+    with pytest.raises(UnavailableError, match=r"holds something else \(bytes with SHA-256 .*, not 899813071e1e"):
+        rowsets.load("hellaswag")
+    assert fetched_files(empty) == []
+    pinned = dataclasses.replace(rowsets.SETS["hellaswag"], hub_sha256=hashlib.sha256(content).hexdigest())
+    monkeypatch.setitem(rowsets.SETS, "hellaswag", pinned)
+    assert rowsets.load("hellaswag") == ({"query": "Roof: A man sits. He", "choices": ["leaves", "stays"], "gold": 1},)
+
+
+def test_an_endless_file_is_not_read_whole(hub, empty, monkeypatch):
+    monkeypatch.setattr(setfiles, "LARGEST_FILE", 1 << 20)
+    hub.files[hub_path("gsm8k")] = b"0" * (1 << 20) + b"1"
+    with pytest.raises(UnavailableError, match=r"gsm8k: http.* holds something else \(more than 1 MB\)"):
+        rowsets.load("gsm8k")
+    assert fetched_files(empty) == []
 
 
 def test_a_foreign_file_is_named(bare):

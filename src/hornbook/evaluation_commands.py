@@ -93,6 +93,14 @@ def evaluate(
         raise UserError(f"--device {device}: is none of auto, cpu, cuda")
     if (model is None) == (rescore is None):
         raise UserError("give a model, or answers that are there already with --rescore")
+    asks = {
+        "--limit": limit,
+        "--revision": revision,
+        "--precision": precision != "float32",
+        "--device": device != "auto",
+    }
+    if rescore is not None and (idle := [option for option, given in asks.items() if given]):
+        raise UserError(f"{', '.join(idle)}: with --rescore no model is asked; leave it out")
     before: dict[str, Any] = {} if rescore is None else read_result(rescore)
     wanted = ",".join(before["tasks"]) if before and tasks == "all" else tasks
     source = None if model is None else model_source(model, options.work, revision)

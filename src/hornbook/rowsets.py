@@ -3,7 +3,7 @@
 A row has the columns that lm-evaluation-harness reads of the hub's data set, so its tasks take it as it is. The
 authors' files and the hub's Parquet become the same rows, and a changed byte in either is noticed. One set is not the
 same in both places: the file of HellaSwag is a mirror that has its contexts joined already, and differs from what the
-harness makes of the hub's in the white space of some endings; so the hub's has no checksum here, only its revision.
+harness makes of the hub's in the white space of some endings; so of the hub's the file's own checksum is compared.
 """
 
 import gzip
@@ -31,7 +31,6 @@ class RowSet(SetFiles):
     checksum: str  # see checksum()
     authors: Callable[[Path], Iterator[Row]]  # the rows of the authors' file
     hub: Callable[[Row], Row]  # a row of the hub's, or as it is kept in the cache
-    hub_is_other: bool = False  # the hub's rows are not those of the checksum
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +203,7 @@ SETS: dict[str, RowSet] = {
         "392120709af0c1a24fbc8490f5a49754f8fc94d67d916f390bd5e76465692f4d",
         _hellaswag,
         _hellaswag_of_hub,
-        hub_is_other=True,
+        hub_sha256="899813071e1e95efafec90f856e1987d2150fa4d020fc005df6962c259f660cd",
     ),
     "openbookqa": RowSet(
         "openbookqa/test.jsonl.gz",
@@ -304,7 +303,7 @@ def _read(name: str, path: Path, fetched: bool = False) -> tuple[Row, ...]:
             f"{path}: not the evaluation set {name} ({type(error).__name__}: {error}); put the original file there"
         ) from error
     is_right = checksum(found) == about.checksum
-    if not is_right and not (fetched and about.hub_is_other):
+    if not is_right and not (fetched and about.hub_sha256):
         raise UserError(
             f"{path}: {len(found)} rows with checksum {checksum(found)[:12]}, not those of the frozen set {name} "
             f"({about.checksum[:12]}); put the original file in its place"

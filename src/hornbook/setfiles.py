@@ -1,13 +1,14 @@
 """Where the files of an evaluation set are found on this machine, and how they come from the hub."""
 
 import gzip
+import hashlib
 import http.client
 import json
 import os
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ CHECKOUT = Path(__file__).parents[2]  # of a source tree; elsewhere it holds no 
 HUB = "https://huggingface.co/datasets"
 # One plain request: huggingface_hub 2.4 tries six times and takes 23 s to find out that there is no network.
 FETCH_SECONDS = 5.0
+LARGEST_FILE = 256 << 20  # bytes; HellaSwag's has 6 MB
 
 Row = dict[str, Any]
 
@@ -36,6 +38,7 @@ class SetFiles:
     revision: str
     hub_files: tuple[str, ...]  # Parquet, whose rows together are the set
     fields: tuple[str, ...]  # columns of the hub's files; of the authors' too, unless the set reads those itself
+    hub_sha256: str = field(default="", kw_only=True)  # of the hub's one file, where rows have no checksum to meet
 
     @property
     def addresses(self) -> list[str]:
@@ -90,12 +93,18 @@ def _fetch_rows(name: str, files: SetFiles, url: str, scratch: Path) -> list[Row
     """The rows of one file of the hub. Raises UserError where it holds no such rows."""
     try:
         with urllib.request.urlopen(url, timeout=FETCH_SECONDS) as response:  # noqa: S310 (a constant https address)
-            content = response.read()
+            content = response.read(LARGEST_FILE + 1)
+            if len(content) <= LARGEST_FILE:
+                content += response.read()  # nothing, or IncompleteRead: a read of so many bytes takes fewer in silence
     except (OSError, http.client.HTTPException) as error:  # the second: an answer that breaks off
         raise UnavailableError(
             f"{name}: not on this machine, and {url} cannot be reached ({error}); with a network it is fetched once, "
             f"or put the authors' file at shared/benchmarks/{files.file} below the current directory"
         ) from error
+    if len(content) > LARGEST_FILE:
+        raise UserError(f"more than {LARGEST_FILE >> 20} MB")
+    if files.hub_sha256 not in ("", digest := hashlib.sha256(content).hexdigest()):
+        raise UserError(f"bytes with SHA-256 {digest[:12]}, not {files.hub_sha256[:12]}")
     try:
         scratch.write_bytes(content)
         return list(read_rows(scratch, files.fields))

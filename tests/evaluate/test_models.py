@@ -236,3 +236,6 @@ def test_what_cannot_be_read_says_why(tmp_path):
     (tmp_path / "model.safetensors").write_bytes(b"\0\0\0\0\0\0\0\1 cut off")
     with pytest.raises(UserError, match="transformers cannot load it"):
         opened()
+    (tmp_path / "adapter_config.json").write_text(json.dumps({"base_model_name_or_path": "someone/else"}))
+    with pytest.raises(UserError, match=r"holds an adapter \(adapter_config\.json\); merge it"):
+        opened()

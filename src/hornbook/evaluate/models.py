@@ -33,6 +33,7 @@ FOREIGN_BATCH_TOKENS = 2048  # of one forward pass of transformers, which gives 
 MAX_CONTEXT = 4096  # of transformers' models: some say they read a million tokens
 Pair = tuple[str, str]
 Encode = Callable[[Sequence[str], bool], list[list[int]]]  # texts, and whether a tokenizer may add its own tokens
+ADAPTER = "adapter_config.json"  # names another model, which transformers would load in place of this one
 FILES = (*PATTERNS, "*.json", "*.model", "*.txt")  # what transformers reads of a model of the hub
 
 
@@ -238,6 +239,8 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
     if _model_type(directory) == OWN_TYPE:
         phi, tokenizer = load_pretrained(directory)
         return PhiModel(phi.to(place, dtype), tokenizer, identity)
+    if (directory / ADAPTER).exists():
+        raise UserError(f"{directory}: holds an adapter ({ADAPTER}); merge it into its model, and give that")
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
     except ImportError as error:
