@@ -48,7 +48,7 @@ def add_to(app: typer.Typer) -> None:
     app.command()(grade)
 
 
-@asks_teacher(teacher=NOBODY, temperature=0.0, max_tokens=600)
+@asks_teacher("Who grades what no test can: none, or openai:MODEL.", teacher=NOBODY, temperature=0.0, max_tokens=600)
 def evaluate(
     model: Annotated[
         str | None,

@@ -112,12 +112,15 @@ class TeacherOptions:
         return MachineConfig(workers=workers, unsafe_execution=unsafe_execution, teacher=endpoints)
 
 
-def asks_teacher(**defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """A command with the options of a teacher, which it gets as one `options`; some have defaults of their own."""
+def asks_teacher(who: str | None = None, **defaults: Any) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """A command with the options of a teacher, which it gets as one `options`; some have defaults of their own, and
+    its help may say in words of its own `who` can be asked."""
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         hints = get_type_hints(command, include_extras=True)
         shared = get_type_hints(TeacherOptions, include_extras=True)
+        if who is not None:
+            shared["teacher"] = Annotated[str, _option("--teacher", who)]
         own = [
             p.replace(annotation=hints[name]) for name, p in signature(command).parameters.items() if name != "options"
         ]

@@ -88,8 +88,13 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     for result, name in zip(results, names, strict=True):
         for task, score in result["tasks"].items():
             note = [score["reason"].removeprefix(f"{task}: ")] if score.get("reason") else []
-            if score.get("prompts_cut"):
-                note.append(f"{score['prompts_cut']} of its prompts do not fit the context, and lost their beginning")
+            if cut := score.get("prompts_cut"):
+                lost = (
+                    "1 prompt does not fit the context, and lost its"
+                    if cut == 1
+                    else (f"{cut} prompts do not fit the context, and lost their")
+                )
+                note.append(f"{lost} beginning")
             for line in note:
                 console.print(f"{_cell(task)}: [yellow]{_cell(line)}[/yellow]", highlight=False)
         limited = f"; only {result['limit']} items of each task were asked" if result["limit"] else ""
