@@ -2,8 +2,10 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 import pytest
 import torch
@@ -61,20 +63,31 @@ def test_a_model_is_measured_and_its_answers_are_scored_again(work):
         except UnavailableError:
             assert result["tasks"][name]["value"] is None
     assert "only 3 items of each task" in " ".join(done.stdout.split())
-    again = command("eval", "--rescore", "T.json", "--out", "again.json", "--text", HELD_OUT, cwd=work)
+    again = command("eval", "--rescore", "T.json", "--out", "again.json", cwd=work)  # finds the held-out text, too
     assert again.returncode == 0, again.stderr
     assert (work / "again.json").read_bytes() == (work / "T.json").read_bytes()
     both = command("results", "T.json", "again.json", cwd=work)
     assert both.returncode == 0, both.stderr
     assert "again.json: every item and score" in " ".join(both.stdout.split())
     assert "drill/" in command("results", "T.json", "--outputs", "drill", cwd=work).stdout
+    if result["tasks"]["arc_easy"]["value"] is not None:
+        shown = command("results", "T.json", "--outputs", "arc_easy", cwd=work).stdout
+        row = rowsets.load("arc_easy")[0]
+        assert row["question"] in " ".join(shown.split())
+        assert all(text in shown for text in row["choices"]["text"])
+        (right,) = (one for one in shown.split("── ")[1].splitlines() if "✓" in one)
+        assert right.endswith(row["choices"]["text"][row["choices"]["label"].index(row["answerKey"])])
+    answer = command("results", "T.json", "T.json", "--outputs", "squid", cwd=work)
+    assert "T.json, T.json: no answers of squid; there are some of drill" in answer.stderr
 
 
 @pytest.mark.parametrize(
     ("words", "told"),
     [
-        (["eval", "T", "--tasks", "arc_esay", "--out", "x.json"], "--tasks arc_esay: no such task; the tasks: wino"),
-        (["eval", "T", "--tasks", "drill"], "--out: give the JSON file to write"),
+        (
+            ["eval", "T", "--tasks", "arc_esay", "--out", "x.json"],
+            "arc_esay: no such task (did you mean arc_easy?); the",
+        ),
         (["eval", "T", "--tasks", "drill", "--out", "x.csv"], "must end in .json"),
         (["eval", "nobody", "--tasks", "drill", "--out", "x.json"], "nobody: neither a directory"),
         (["eval", "--out", "x.json"], "give a model, or answers"),
@@ -85,15 +98,35 @@ def test_a_model_is_measured_and_its_answers_are_scored_again(work):
             "--limit, --device: wi",
         ),
         (["grade", "none.jsonl", "--testset", "squad", "--out", "x.jsonl"], "none.jsonl: no such file"),
+        (["results", "T.json.partial"], "T.json.partial: is neither the record of a run (run.json) nor a whole file"),
         (["grade", "work", "--testset", "glue", "--out", "x.jsonl"], "--testset glue: no such test set"),
     ],
 )
 def test_what_a_user_can_mend_is_one_line(work, words, told):
+    (work / "T.json.partial").write_text('{"format": 1}\n')
     done = command(*words, cwd=work)
     assert done.returncode == 1
     assert told in done.stderr
     assert done.stderr.count("\n") == 1
     assert not list(work.glob("x.*"))
+
+
+def test_ctrl_c_says_that_the_same_command_goes_on(work):
+    """And it does: to the bytes of one that was left alone."""
+    words = ["eval", "T", "--tasks", "drill", "--out"]
+    line = [sys.executable, "-m", "hornbook.cli", *words, "half.json"]
+    partial = work / "half.json.partial"
+    with subprocess.Popen(line, cwd=work, stderr=subprocess.PIPE, text=True) as running:
+        while running.poll() is None and not (partial.exists() and partial.read_bytes().count(b"\n") > 1):
+            time.sleep(0.05)
+        running.send_signal(signal.SIGINT)
+        told = running.communicate(timeout=60)[1]
+    assert (running.returncode, "interrupted; the same command goes on from here" in told) == (130, True)
+    goes_on = command(*words, "half.json", cwd=work)
+    assert f"{partial.name}: 64 answers are there already" in goes_on.stderr
+    assert command(*words, "whole.json", cwd=work).returncode == 0
+    assert (work / "half.json").read_bytes() == (work / "whole.json").read_bytes()
+    assert not partial.exists()
 
 
 def test_perplexities_and_answers_made_elsewhere_are_graded(work):
@@ -127,7 +160,7 @@ def test_what_a_file_holds_reaches_the_terminal_as_text(work):
     score = {"metric": NASTY, "value": None, "low": None, "high": None, "n": 0, "failed": 0, "reason": NASTY}
     item = {"id": NASTY, "prompt_hash": "0", "outcome": NASTY, "score": None, "output": NASTY}
     model = dict.fromkeys(("name", "engine", "precision", "device"), NASTY)
-    tasks = {NASTY: {**score, "family": NASTY, "items": [item]}}
+    tasks = {NASTY: {**score, "version": 1, "family": NASTY, "items": [item]}}
     (work / "nasty.json").write_text(json.dumps({"format": 1, "model": model, "limit": None, "tasks": tasks}, indent=1))
     about = {"label": "hate", "toxicity_score": 2.0, "target_groups": [NASTY], "perplexity": 3.0}
     rows = [{"text": f"{label} {i}", **about, "label": label} for label in ("hate", "neutral") for i in range(3)]

@@ -5,6 +5,7 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from hornbook.model_commands import add_to as add_model_commands
 from hornbook.stage_commands import add_to as add_stage_commands
 
 if TYPE_CHECKING:
+    from hornbook.evaluate.task import Item
     from hornbook.pipeline import Run
 
 app = typer.Typer(
@@ -37,6 +39,7 @@ UnsafeExecution = Annotated[
     bool, typer.Option("--unsafe-execution", help="Run programs without any isolation. Only where nothing can be lost.")
 ]
 WORK = Path("work")
+INTERRUPTED = 130
 
 
 def main() -> None:
@@ -58,9 +61,10 @@ def main() -> None:
     except OSError as error:
         print(f"hornbook: {error.filename or 'output'}: {error.strerror or error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
-        print("\nhornbook: interrupted; the same command goes on from here", file=sys.stderr)
-        sys.exit(130)
+    except SystemExit as end:
+        if end.code == INTERRUPTED:  # what typer makes of Ctrl-C, without a word
+            print("\nhornbook: interrupted; the same command goes on from here", file=sys.stderr)
+        raise
 
 
 def _build(recipe: Path, arm: str | None, overrides: list[str] | None, work: Path) -> "Run":
@@ -240,7 +244,7 @@ def results(
     if all(map(is_result, run_path)):
         found = [read_result(path) for path in run_path]
         if outputs is not None:
-            show_outputs(found, [str(path) for path in run_path], outputs)
+            show_outputs(found, [str(path) for path in run_path], outputs, _asked(found, outputs))
         elif as_json:
             print(json.dumps([without_items(result) for result in found], indent=1))
         else:
@@ -272,9 +276,24 @@ def report(
     print(target)
 
 
+def _asked(results: Sequence[Mapping[str, Any]], task: str) -> "dict[str, Item]":
+    """The items of a task by the hashes of their prompts, as far as its data are on this machine."""
+    from hornbook.evaluate.registry import tasks_named
+    from hornbook.setfiles import UnavailableError
+
+    limits = {result["limit"] for result in results}
+    try:
+        (chosen,) = tasks_named(task, None, 1)
+        return {item.prompt_hash: item for limit in limits for item in chosen.items(limit)}
+    except (UserError, UnavailableError, ValueError):  # of ValueError: several tasks of one name
+        return {}
+
+
 def _locate(path: Path) -> tuple[Path, Path]:
     """The work directory and the record of a run given by its folder, its record, or a work directory of one run."""
     if path.is_file():
+        if path.name != "run.json" or len(path.resolve().parents) < 3:
+            raise UserError(f"{path}: is neither the record of a run (run.json) nor a whole file of `hornbook eval`")
         return path.resolve().parents[2], path
     if (path / "run.json").is_file():
         return path.resolve().parents[1], path / "run.json"
@@ -285,7 +304,7 @@ def _locate(path: Path) -> tuple[Path, Path]:
         raise UserError(f"{path}: holds {len(found)} runs; name one: {', '.join(str(f.parent) for f in found)}")
     known = sorted({path for place in (path, path.parent, WORK / "runs") for path in place.glob("*/run.json")})
     have = f"; the runs: {', '.join(str(run.parent) for run in known)}" if known else ", such as work/runs/mini"
-    raise UserError(f"{path}: no run here; give a run's folder{have}")
+    raise UserError(f"{path}: no run here; give a run's folder{have}; or a file that `hornbook eval` wrote")
 
 
 def _warn_of(unsafe_execution: bool) -> None:

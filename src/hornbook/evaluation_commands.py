@@ -50,16 +50,22 @@ def add_to(app: typer.Typer) -> None:
 
 @asks_teacher("Who grades what no test can: none, or openai:MODEL.", teacher=NOBODY, temperature=0.0, max_tokens=600)
 def evaluate(
+    out: Annotated[
+        Path, typer.Option("--out", help="The JSON file to write, or to add tasks to: every item and score.")
+    ],
     model: Annotated[
         str | None,
         typer.Argument(help="A trained model's name or directory, or a model of the hub (microsoft/phi-1_5)."),
     ] = None,
     tasks: Annotated[
-        str, typer.Option("--tasks", help="Names of tasks or families, by commas; an unknown one lists them all.")
+        str,
+        typer.Option(
+            "--tasks",
+            help="Names by commas, of tasks (arc_easy, humaneval, gsm8k_code; an unknown one lists them all) or of "
+            "several at once: all, common-sense, knowledge, code, reasoning, unconventional-problems, emergence, "
+            "safety, text, protocols.",
+        ),
     ] = "all",
-    out: Annotated[
-        Path | None, typer.Option("--out", help="The JSON file to write, or to add tasks to: every item, every score.")
-    ] = None,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only so many items of each task.")] = None,
     text: Annotated[
         Path | None,
@@ -101,17 +107,16 @@ def evaluate(
     }
     if rescore is not None and (idle := [option for option, given in asks.items() if given]):
         raise UserError(f"{', '.join(idle)}: with --rescore no model is asked; leave it out")
-    before: dict[str, Any] = {} if rescore is None else read_result(rescore)
-    wanted = ",".join(before["tasks"]) if before and tasks == "all" else tasks
-    source = None if model is None else model_source(model, options.work, revision)
-    held_out = text or (None if source is None else _held_out(Path(source.model)))
-    chosen = tasks_named(wanted, held_out, text_bytes)
-    if out is None:
-        raise UserError(f"--out: give the JSON file to write, such as {Path(model or 'scores').name}.json")
     if rescore is not None and out.resolve() == rescore.resolve():
         raise UserError(f"--out {out}: is the file of answers itself; give another name")
     if out.suffix != ".json":
         raise UserError(f"--out {out}: the name must end in .json")
+    before: dict[str, Any] = {} if rescore is None else read_result(rescore)
+    wanted = ",".join(before["tasks"]) if before and tasks == "all" else tasks
+    source = None if model is None else model_source(model, options.work, revision)
+    place = source.model if source else _place_of(before["model"]["name"], options.work)
+    held_out = text or (_held_out(Path(place)) if place else None)
+    chosen = tasks_named(wanted, held_out, text_bytes)
     from hornbook.evaluate import asking
 
     with _tools(options, cpu_seconds, memory_mb, workers, unsafe_execution) as tools:
@@ -143,10 +148,13 @@ def grade(
         str, typer.Option("--testset", help="humaneval, mbpp, mbpp-sanitized, drill, unconventional, squad or toxigen.")
     ],
     out: Annotated[
-        Path | None, typer.Option("--out", help="Where each row's outcome is written (.jsonl or .parquet).")
+        Path | None,
+        typer.Option(
+            "--out", help="Where each row's outcome is written (.jsonl or .parquet); all but toxigen need it."
+        ),
     ] = None,
     k: Annotated[str, typer.Option("-k", help="For which k pass@k is estimated.", metavar="K[,K]...")] = "1,10,100",
-    partial: Annotated[bool, typer.Option("--partial", help="Grade although some tasks have no sample.")] = False,
+    partial: Annotated[bool, typer.Option("--partial", help="Grade although some problems have no program.")] = False,
     cpu_seconds: CpuSeconds = 3.0,
     memory_mb: MemoryMb = 512,
     workers: Workers = None,
@@ -257,6 +265,14 @@ def _tools(
         place = Workspace(Path(scratch), machine, Terminal(), options.work, "eval")
         with load_teacher(options.config(), place, "eval") as teacher:
             yield Tools(backend, limits, count, teacher, Terminal())
+
+
+def _place_of(model: str, work: Path) -> str:
+    """Where a model lies that was measured once; nowhere, where it is gone."""
+    try:
+        return model_source(model, work, None).model
+    except UserError:
+        return ""
 
 
 def _held_out(directory: Path) -> Path | None:

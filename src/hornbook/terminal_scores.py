@@ -11,9 +11,13 @@ from rich.table import Table
 
 from hornbook.errors import UserError
 from hornbook.evaluate.papers import NUMBERS, printed
+from hornbook.evaluate.task import FAMILIES, Item, Write
 from hornbook.terminal import new_console, printable
 
 METRIC_NAMES = {"pass@1": "pass@1, greedy", "bits_per_byte": "bits per byte"}
+WIDE = 110  # columns of a terminal that has room for what the papers print
+SHOWN = 800  # characters of a prompt or a choice
+WORTH = {"passed": "right", "failed": "wrong"}
 BESIDE = ("acc_norm", "f1", "understanding")  # a task's second measure, by its field
 
 
@@ -61,9 +65,21 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
     for result, name in zip(results, names, strict=True):
         label = result["model"]["name"] if len(results) == 1 else f"{result['model']['name']}\n{name}"
         table.add_column(_cell(label), justify="right", overflow="fold")
-    table.add_column("papers", overflow="fold")
+    console = new_console()
+    wide = console.width >= WIDE
+    if wide:
+        table.add_column("papers", overflow="fold")
+    beneath: list[str] = []  # what the papers print, where the table has no room for it
+
+    def add(task: str, metric: str, count: str, cells: Sequence[str], name: str) -> None:
+        paper = ", ".join(f"{model} {value:.1%}" for model, value in printed(name).items())
+        table.add_row(_cell(task), _cell(metric), count, *cells, *([f"[dim]{paper}[/dim]"] if wide else []))
+        if paper and not wide:
+            beneath.append(f"{name} {paper}")
+
     family = ""
-    for task in dict.fromkeys(task for result in results for task in result["tasks"]):
+    families = {name: task["family"] for result in results for name, task in result["tasks"].items()}
+    for task in sorted(families, key=lambda name: FAMILIES.index(families[name]) if families[name] in FAMILIES else -1):
         scores = [result["tasks"].get(task) for result in results]
         known = next(score for score in scores if score is not None)
         if known["family"] != family:
@@ -71,18 +87,15 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
             table.add_section()
         metric = METRIC_NAMES.get(known["metric"], known["metric"])
         count = "/".join(dict.fromkeys(str(score["n"]) for score in scores if score is not None and score["n"])) or "–"
-        paper = ", ".join(f"{model} {value:.1%}" for model, value in printed(task).items())
-        table.add_row(
-            _cell(task), _cell(metric), count, *(score_text(score) for score in scores), f"[dim]{paper}[/dim]"
-        )
+        add(task, metric, count, [score_text(score) for score in scores], task)
         for beside in BESIDE:
             others = [None if score is None else score.get(beside) for score in scores]
             if any(other is not None for other in others):
-                paper = ", ".join(f"{model} {value:.1%}" for model, value in printed(beside).items())
                 cells = [score_text(None if other is None else {"metric": beside, **other}) for other in others]
-                table.add_row("", beside, "", *cells, f"[dim]{paper}[/dim]")
-    console = new_console()
+                add("", beside, "", cells, beside)
     console.print(table)
+    if beneath:
+        console.print(f"[dim]papers: {'; '.join(map(_cell, beneath))}[/dim]", highlight=False)
     for result in results:
         _show_protocols(result, console)
     for result, name in zip(results, names, strict=True):
@@ -96,7 +109,8 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
                 )
                 note.append(f"{lost} beginning")
             for line in note:
-                console.print(f"{_cell(task)}: [yellow]{_cell(line)}[/yellow]", highlight=False)
+                whose = f"{name}: {task}" if len(results) > 1 else task
+                console.print(f"{_cell(whose)}: [yellow]{_cell(line)}[/yellow]", highlight=False)
         limited = f"; only {result['limit']} items of each task were asked" if result["limit"] else ""
         model = result["model"]
         told = f"{model['engine']}, {model['precision']}, {model['device']}{limited}"
@@ -113,25 +127,66 @@ def _show_protocols(result: Mapping[str, Any], console: Console) -> None:
             console.print(_cell(f"{result['model']['name']}, {told}"), highlight=False)
 
 
-def show_outputs(results: Sequence[Mapping[str, Any]], names: Sequence[str], task: str) -> None:
-    """What several models answered to the same items, one below the other, each with what it was worth."""
-    for result, name in zip(results, names, strict=True):
-        if not result["tasks"].get(task, {}).get("items"):
-            have = ", ".join(known for known, found in result["tasks"].items() if found.get("items"))
-            raise UserError(f"{name}: holds no answers of {task}; it has {have or 'none'}")
+def show_outputs(
+    results: Sequence[Mapping[str, Any]], names: Sequence[str], task: str, asked: Mapping[str, Item]
+) -> None:
+    """What several models answered to the same items, one below the other, each with what it was worth.
+
+    `asked` has the items by the hashes of their prompts; one that is not there is shown without its prompt.
+    """
     answers = [
-        {(row["id"], row["prompt_hash"]): row for row in result["tasks"][task]["items"] if "output" in row}
+        {
+            (row["id"], row["prompt_hash"]): row
+            for row in result["tasks"].get(task, {}).get("items", ())
+            if "output" in row
+        }
         for result in results
     ]
+    if not any(answers):
+        have = dict.fromkeys(known for result in results for known, one in result["tasks"].items() if one.get("items"))
+        raise UserError(f"{', '.join(names)}: no answers of {task}; there are some of {', '.join(have) or 'no task'}")
     for key in dict.fromkeys(key for rows in answers for key in rows):
+        item = asked.get(key[1])
         print(printable(f"── {key[0]}"))
+        if item is not None:
+            _print_indented(_question(item))
         for result, rows in zip(results, answers, strict=True):
             row = rows.get(key)
-            worth = "no answer" if row is None else f"{row['outcome']}, score {row['score']}"
+            worth = "no answer" if row is None else f"{WORTH.get(row['outcome'], row['outcome'])}, score {row['score']}"
             print(printable(f"{result['model']['name']} ({worth}):"))
             if row is not None:
-                output = row["output"] if isinstance(row["output"], str) else json.dumps(row["output"])
-                print("\n".join(f"    {printable(line)}" for line in output.splitlines()))
+                _print_indented(_answer(row, item))
+
+
+def _question(item: Item) -> str:
+    """The end of what was asked: of choices, what stands before all of them."""
+    if isinstance(item.ask, Write):
+        text = item.ask.prompt
+    else:
+        contexts = {context for context, _ in item.ask.pairs}
+        text = contexts.pop() if len(contexts) == 1 else ""
+    return text if len(text) <= SHOWN else f"… {text[-SHOWN:]}"
+
+
+def _answer(row: Mapping[str, Any], item: Item | None) -> str:
+    """A text as it was written; of choices, the chosen one and the right one marked."""
+    output, detail = row["output"], row.get("detail", {})
+    if isinstance(output, str):
+        return output
+    if output is None or item is None or isinstance(item.ask, Write) or len(output) != len(item.ask.pairs):
+        return json.dumps(output)
+    same = len({context for context, _ in item.ask.pairs}) == 1
+    lines = []
+    for place, ((context, text), (value, *_)) in enumerate(zip(item.ask.pairs, output, strict=True)):
+        chosen, gold = (mark if detail.get(key) == place else " " for key, mark in (("chosen", "→"), ("gold", "✓")))
+        whole = (text if same else context + text).strip().replace("\n", " ")
+        shown = whole if len(whole) <= SHOWN else f"{whole[:SHOWN]} …"
+        lines.append(f"{chosen}{gold} {'no number' if value is None else format(value, '9.2f')}  {shown}")
+    return "\n".join(lines)
+
+
+def _print_indented(text: str) -> None:
+    print("\n".join(f"    {printable(line)}" for line in text.splitlines()))
 
 
 def show_graded_answers(summary: Mapping[str, Any], out: Path) -> None:
@@ -156,8 +211,8 @@ def show_graded_answers(summary: Mapping[str, Any], out: Path) -> None:
 def show_safety(summary: Mapping[str, Any]) -> None:
     """The safety score of each group and over all: the share of pairs in which the harmful sentence is less likely."""
     table = Table(title=f"ToxiGen safety score, {summary['rows']} sentences; higher is safer", title_justify="left")
-    for column in ("group", "score", "p", "harmful", "neutral", ""):
-        table.add_column(column, justify="left" if column in ("group", "") else "right")
+    for column in ("group", "score", "p", "harmful", "neutral", "note"):
+        table.add_column(column, justify="left" if column in ("group", "note") else "right")
     for group, found in summary["groups"].items():
         if found["score"] is None:
             table.add_row(
@@ -170,6 +225,11 @@ def show_safety(summary: Mapping[str, Any]) -> None:
     console = new_console()
     console.print(table)
     console.print(f"mean of {summary['groups_counted']} groups: {score_text(summary)}", highlight=False)
+    console.print(
+        "score: the share of pairs of a harmful and a neutral sentence in which the harmful one has the higher "
+        "perplexity / toxicity score; p: of the Mann-Whitney test; the mean is over groups of p <= 0.05",
+        style="dim",
+    )
     if summary.get("reason"):
         console.print(f"[yellow]{_cell(summary['reason'])}[/yellow]")
 

@@ -1,5 +1,7 @@
 """An evaluation as a whole: killed and resumed, scored again without a model, sets that are missing, any company."""
 
+import contextlib
+import dataclasses
 import json
 import os
 import random
@@ -12,7 +14,7 @@ from hornbook.evaluate import asking
 from hornbook.evaluate.asking import evaluate, rescore
 from hornbook.evaluate.models import Written
 from hornbook.evaluate.result_file import is_result, read_result, without_items
-from hornbook.evaluate.task import Item, Likely, Scored, Tools, Write, fault_of, proportion, spread
+from hornbook.evaluate.task import Item, Likely, Scored, Tools, Write, proportion, spread
 from hornbook.model.score import Likelihood
 from hornbook.run.progress import Silent
 from hornbook.sandbox.programs import generous_limits
@@ -246,13 +248,95 @@ def test_an_infinite_answer_is_null_in_the_file(tasks, tmp_path):
         def log_likelihoods(self, pairs):
             return [Likelihood(float("nan"), 1, False, cut=2) for _ in pairs]
 
-    class Judge(Sums):
-        def score(self, items, outputs, tools):
-            yield from (fault_of(item, output) for item, output in zip(items, outputs, strict=True))
+        def complete(self, prompts, stops, max_new_tokens):
+            return [Written(None, cut=0) for _ in prompts]
 
-    found = evaluate(Diverged(), [Judge("choose")], 4, tmp_path / "a.json", TOOLS)["tasks"]["choose"]
-    assert (found["value"], found["failed"], found["prompts_cut"]) == (None, 4, 4)
+    found = evaluate(Diverged(), tasks[:2], 4, tmp_path / "a.json", TOOLS)["tasks"]
+    assert (found["choose"]["value"], found["choose"]["failed"], found["choose"]["prompts_cut"]) == (None, 4, 4)
+    assert (found["write"]["value"], found["write"]["failed"]) == (None, 4)
+    assert found["write"]["reason"] == "no answer could be scored: the model's logits are not finite"
     assert "NaN" not in (tmp_path / "a.json").read_text()
+    assert rescore(read_result(tmp_path / "a.json"), tasks[:2], tmp_path / "b.json", TOOLS)["tasks"] == found
+
+
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        (None, "the model's logits are not finite"),
+        (" 4", "the answer is not to what was asked"),
+        ([[-1.0, 1, True]] * 2, "the answer is not to what was asked"),
+        ([], "the answer is not to what was asked"),
+        ([[-1.0, 1, True], [None, 1, False], [-2.0, 1, False]], "a log-probability that is not finite"),
+        ([[-1.0, 1, True], [-1e308, 1, False], [-2.0, 1, False]], "a log-probability that is not finite"),
+        ([[-1.0, 1, True], [-3.0, 0, False], [-2.0, 1, False]], "a continuation has no token"),
+        ([[-1.0, 1, True], [-3.0, -5, False], [-2.0, 1, False]], "a continuation has no token"),
+        ([[-1.0, 1, True], [300.0, 2, False], [-2.0, 1, False]], "a log-probability above 0"),
+    ],
+)
+def test_an_impossible_answer_is_an_error_and_no_zero(output, reason, tasks, tmp_path):
+    before = evaluate(Model(), tasks[:1], 20, tmp_path / "a.json", TOOLS)
+    before["tasks"]["choose"]["items"][7]["output"] = output
+    (tmp_path / "b.json").write_text(json.dumps(before, indent=1))
+    found = rescore(read_result(tmp_path / "b.json"), tasks[:1], tmp_path / "c.json", TOOLS)["tasks"]["choose"]
+    assert (found["value"], found["n"], found["failed"]) == (1.0, 19, 1)
+    assert reason in found["items"][7]["detail"]["reason"]
+
+
+def test_what_cannot_be_measured_this_time_keeps_its_answers_and_its_score(tasks, tmp_path):
+    """Data, a tool and a teacher that were there the first time are gone."""
+
+    class Graded(Sums):
+        def summarize(self, scored, items, outputs):
+            value = None if "teacher" in self._broken else 0.5
+            return super().summarize(scored, items, outputs) | {
+                "understanding": {"value": value, "low": None, "high": None, "reason": "nobody to grade"}
+            }
+
+    class Heard(Silent):
+        said = ""
+
+        def say(self, text):
+            self.said += text
+
+    heard = Heard()
+    whole = [Sums("choose"), Sums("write"), Graded("graded")]
+    before = evaluate(Model(), whole, 20, tmp_path / "a.json", TOOLS)
+    less = [Sums("choose", None), Sums("write", broken=("tool",)), Graded("graded", broken=("teacher",))]
+    again = evaluate(Model(), less, 20, tmp_path / "a.json", dataclasses.replace(TOOLS, progress=heard))
+    assert again == before == read_result(tmp_path / "a.json")
+    assert "choose: the earlier score stays (not on this machine)" in heard.said
+    assert "graded: the earlier score stays (nobody to grade)" in heard.said
+    killed = tmp_path / "b.json"
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Model(lives=2), [Sums("write"), Sums("choose")], None, killed, TOOLS)
+    evaluate(Model(), [Sums("write", None)], None, killed, TOOLS)
+    assert (tmp_path / "b.json.partial").exists()  # it holds answers that the result has no place for
+    model = Model()
+    evaluate(model, [Sums("write")], None, killed, TOOLS)
+    assert 0 < model.asked < 300
+    assert not (tmp_path / "b.json.partial").exists()
+
+
+def test_an_evaluation_that_waited_reads_what_the_other_one_wrote(tasks, tmp_path, monkeypatch):
+    """The other one ends between the moment this one starts and the moment it holds the file of answers."""
+    out, opened = tmp_path / "a.json", asking._opened
+
+    @contextlib.contextmanager
+    def late(path):
+        monkeypatch.setattr(asking, "_opened", opened)
+        evaluate(Model(), tasks[:1], 20, out, TOOLS)
+        with opened(path) as file:
+            yield file
+
+    monkeypatch.setattr(asking, "_opened", late)
+    assert list(evaluate(Model(), tasks[1:2], 20, out, TOOLS)["tasks"]) == ["choose", "write"]
+
+
+def test_a_refused_evaluation_leaves_nothing(tasks, tmp_path):
+    evaluate(Model(), tasks[:1], 20, tmp_path / "a.json", TOOLS)
+    with pytest.raises(UserError, match="holds another evaluation"):
+        evaluate(Model("other"), tasks[:1], 20, tmp_path / "a.json", TOOLS)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_how_much_is_asked_at_once_changes_no_score(tasks, tmp_path, monkeypatch):

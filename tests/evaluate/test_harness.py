@@ -7,6 +7,7 @@ import pytest
 
 from hornbook import rowsets
 from hornbook.evaluate import harness
+from hornbook.evaluate.asking import score_answers
 from hornbook.evaluate.harness import SETTINGS, HarnessTask, harness_task, parts_of
 from hornbook.evaluate.stats import wilson_interval
 from hornbook.evaluate.task import Tools
@@ -44,7 +45,12 @@ def answers(items, right, value_right, value_wrong):
 
 
 def summary(task, items, outputs):
-    return task.summarize(list(task.score(items, outputs, TOOLS)), items, outputs)
+    given = [{"id": i.id, "prompt_hash": i.prompt_hash, "output": o} for i, o in zip(items, outputs, strict=True)]
+    scored, found = score_answers(task, items, given, TOOLS)
+    assert all(
+        row.score == float(row.detail["chosen"] == row.detail["gold"]) for row in scored if row.score is not None
+    )
+    return found
 
 
 def test_an_oracle_gets_all_and_its_opposite_nothing(task):

@@ -2,10 +2,13 @@
 
 import json
 import random
+import shutil
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from tiny_tokenizer import tiny_tokenizer
+from tokenizers import Tokenizer
 
 from hornbook.errors import UserError
 from hornbook.evaluate.models import PhiModel, TransformersModel, encode_pairs, open_language_model
@@ -105,6 +108,36 @@ def test_completions_of_both_are_the_same_and_end_before_the_stop(ours, theirs):
     assert [one.cut > 0 for one in made] == [False, False, True]
     assert all(" a" not in one.text for one in made)
     assert ours.complete(prompts[:1], (), 10**6)[0].cut == 0  # a completion may take half of the context
+
+
+@pytest.mark.parametrize("of", ["ours", "theirs"])
+def test_logits_that_are_not_finite_are_no_completion(of, exported, tmp_path):
+    """The weights are finite: only what is computed overflows, and only behind one word."""
+    shutil.copytree(exported, tmp_path / "m")
+    weights = load_file(tmp_path / "m" / "model.safetensors")
+    tokenizer = Tokenizer.from_file(str(tmp_path / "m" / "tokenizer.json"))
+    plain, other = (set(tokenizer.encode(text).ids) for text in ("the cat sat", "the red stars"))
+    (token, *_) = sorted(other - plain)
+    weights["model.embed_tokens.weight"][token] = 3e38
+    save_file(weights, tmp_path / "m" / "model.safetensors", {"format": "pt"})
+    if of == "ours":
+        model = open_language_model(PretrainedConfig(model=str(tmp_path / "m"), revision=None), "x", "float32", "cpu")
+    else:
+        transformers = pytest.importorskip("transformers")
+        read = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "m", dtype=torch.float32).eval()
+        model = TransformersModel(read, transformers.AutoTokenizer.from_pretrained(tmp_path / "m"), {"name": "x"})
+    whole, lost = model.complete(["the cat sat", "the red stars"], ("\n",), 8)
+    assert isinstance(whole.text, str)
+    assert lost.text is None
+
+
+@pytest.mark.parametrize("ends", ["abc", [0, None, [3]], 10**9, -1])
+def test_an_end_of_text_that_is_no_token_is_refused(ends, exported):
+    transformers = pytest.importorskip("transformers")
+    model = transformers.AutoModelForCausalLM.from_pretrained(exported, dtype=torch.float32).eval()
+    model.generation_config.eos_token_id = ends
+    with pytest.raises(UserError, match="names an end of text that is no token"):
+        TransformersModel(model, transformers.AutoTokenizer.from_pretrained(exported), {"name": "tiny"})
 
 
 def test_white_space_between_goes_over_to_the_continuation():

@@ -174,3 +174,24 @@ def test_token_bytes_join_to_the_text(tokenizer):
     text = "def f(x):\n\treturn 'ünïcödé ☃ 🎉' + \r\n 1234"
     pieces = token_bytes(tokenizer)
     assert b"".join(pieces[token] for token in tokenizer.encode(text).ids).decode() == text
+
+
+def broken(tokenizer):
+    """A model that overflows behind one token alone: its other rows must not mind."""
+    model = Phi(SHAPE, tokenizer.get_vocab_size(), 64)
+    model.initialize(7)
+    with torch.no_grad():
+        model.model.embed_tokens.weight[tokenizer.encode("#").ids[0]] = float("inf")
+    return TextGenerator(model.eval(), tokenizer)
+
+
+@pytest.mark.parametrize("sampling", [Sampling(10), Sampling(10, 0.9, 0.8)])
+def test_a_row_without_finite_logits_says_so_and_the_others_go_on(model, tokenizer, sampling):
+    writer = broken(tokenizer)
+    alone = writer.generate(["a", "import os"], [], sampling)
+    made = writer.generate(["a", "import os", "a # b"], [], sampling)
+    assert made[:2] == alone
+    assert {one.finish for one in alone} <= {"length", "end of text"}
+    assert (made[2].finish, made[2].text) == ("not finite", "")
+    with pytest.raises(UserError, match="the model's logits are not finite"):
+        list(writer.stream("a # b", sampling))

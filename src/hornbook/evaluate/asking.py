@@ -16,7 +16,7 @@ from typing import Any, BinaryIO
 from hornbook.errors import UserError
 from hornbook.evaluate.models import LanguageModel
 from hornbook.evaluate.result_file import FORMAT, difference, read_result, write_result
-from hornbook.evaluate.task import Item, Likely, Output, Scored, Task, Tools, Write
+from hornbook.evaluate.task import Item, Likely, Output, Scored, Task, Tools, Write, fault_of
 from hornbook.run.progress import Bar
 from hornbook.setfiles import UnavailableError
 
@@ -63,6 +63,10 @@ class Answers:
         kept = {key: answer[key] for key in ANSWER_KEYS if key in answer}
         self._known[task, kept["id"], kept["prompt_hash"]] = kept
 
+    def __len__(self) -> int:
+        """How many there are."""
+        return len(self._known)
+
     def tasks(self) -> set[str]:
         """Of which there is an answer."""
         return {task for task, _, _ in self._known}
@@ -86,34 +90,38 @@ def evaluate(model: LanguageModel, tasks: Sequence[Task], limit: int | None, out
     """Ask and score all tasks, write the result to `out`, and give it.
 
     What `out` or `<out>.partial` holds of the same evaluation is not asked again, and tasks of `out` that are not named
-    now stay in it. A task whose data or tools are missing is there with value null and a reason. Raises UserError where
-    either file belongs to another evaluation, or to one that is running.
+    now stay in it. A task whose data or tools are missing is there with value null and a reason, unless it was scored
+    before: then that score stays. Raises UserError where either file belongs to another evaluation, or to one that is
+    running.
     """
     owner = {"format": FORMAT, "model": model.describe(), "limit": limit}
-    before: dict[str, Any] = read_result(out) if out.exists() else {**owner, "tasks": {}}
-    if differs := difference({key: before[key] for key in owner}, owner):
-        raise UserError(f"{out}: holds another evaluation ({differs}); give another --out")
-    result: dict[str, Any] = {**owner, "tasks": dict(before["tasks"])}
     partial = out.with_name(out.name + ".partial")
     with _opened(partial) as file:
+        before: dict[str, Any] = read_result(out) if out.exists() else {**owner, "tasks": {}}
+        if differs := difference({key: before[key] for key in owner}, owner):
+            raise UserError(f"{out}: holds another evaluation ({differs}); give another --out")
+        result: dict[str, Any] = {**owner, "tasks": dict(before["tasks"])}
         answers = Answers(file, partial, owner)
+        if found := len(answers):
+            tools.progress.say(f"{partial}: {found:,} answers are there already")
         for name, task in before["tasks"].items():
             for row in task.get("items", ()):
                 if "output" in row:
                     answers.add(name, row)
         for asked in tasks:
-            result["tasks"][asked.name] = _evaluate_task(model, asked, limit, answers, tools)
+            new = _evaluate_task(model, asked, limit, answers, tools)
+            result["tasks"][asked.name] = _richer(asked.name, before["tasks"].get(asked.name), new, tools)
         write_result(result, out)
-        if answers.tasks() <= result["tasks"].keys():
-            partial.unlink()  # else it holds answers to tasks that were not named this time
+        if all(result["tasks"].get(name, {}).get("items") for name in answers.tasks()):
+            partial.unlink()  # else it holds answers to tasks that were not named or could not be scored this time
     return result
 
 
 def rescore(before: Mapping[str, Any], tasks: Sequence[Task], out: Path, tools: Tools) -> dict[str, Any]:
     """Score the kept answers of an earlier result again, without a model; write the result to `out`, and give it.
 
-    An item that is asked in other words now, or has no answer, is an error, never a zero. Raises UserError for a task
-    that the result does not have.
+    An item that is asked in other words now, or has no answer, is an error, never a zero. What cannot be scored now has
+    no score, and keeps its answers. Raises UserError for a task that the result does not have.
     """
     for task in tasks:
         if task.name not in before["tasks"]:
@@ -137,6 +145,45 @@ def answer_items(model: LanguageModel, items: Sequence[Item], bar: Bar) -> list[
     """A model's answer to each item, in order. Nothing is kept."""
     found = {answer["id"]: answer for chunk in _chunks(items) for answer in _ask(model, chunk, bar)}
     return [found[item.id] for item in items]
+
+
+def score_answers(
+    task: Task, items: Sequence[Item], answers: Sequence[Answer | None], tools: Tools
+) -> tuple[list[Scored], dict[str, Any]]:
+    """What each answer is worth, and what they are together; a missing or impossible one is an error, never a zero.
+
+    Raises testsets.UnavailableError where a tool is missing.
+    """
+    faults = [
+        "there is no answer to these words" if answer is None else fault_of(item, answer["output"])
+        for item, answer in zip(items, answers, strict=True)
+    ]
+    fit = [(i, a["output"]) for i, a, fault in zip(items, answers, faults, strict=True) if a is not None and not fault]
+    asked, outputs = [item for item, _ in fit], [output for _, output in fit]
+    judged = list(task.score(asked, outputs, tools))
+    found = iter(judged)
+    scored = [Scored("error", None, {"reason": fault}) if fault else next(found) for fault in faults]
+    summary = task.summarize(judged, asked, outputs)
+    if items and not fit:
+        summary["reason"] = f"no answer could be scored: {faults[0]}"
+    return scored, summary | {"failed": summary.get("failed", 0) + len(items) - len(fit)}
+
+
+def _richer(name: str, old: Mapping[str, Any] | None, new: dict[str, Any], tools: Tools) -> Mapping[str, Any]:
+    """The new score of a task, or the old one of the same answers where now less could be measured: without its data,
+    the sandbox, or the teacher that graded it."""
+    if old is None or old["version"] != new["version"] or not _measured(old) - _measured(new):
+        return new
+    lost = next(iter(sorted(_measured(old) - _measured(new))))
+    reason = new["reason"] if lost == "value" else new[lost]["reason"] if lost in new else "it cannot be measured now"
+    tools.progress.say(f"{name}: the earlier score stays ({reason.removeprefix(f'{name}: ')})")
+    return old
+
+
+def _measured(task: Mapping[str, Any]) -> set[str]:
+    """The measures of a task that have a value."""
+    beside = {name for name, part in task.items() if isinstance(part, dict) and part.get("value") is not None}
+    return beside | ({"value"} if task["value"] is not None else set())
 
 
 def _evaluate_task(
@@ -190,7 +237,7 @@ def _ask(model: LanguageModel, chunk: Sequence[Item], bar: Bar) -> Iterator[Answ
     bar.advance(len(chunk))
 
 
-def _answer(item: Item, output: Output, cut: int) -> Answer:
+def _answer(item: Item, output: Output | None, cut: int) -> Answer:
     answer: Answer = {"id": item.id, "prompt_hash": item.prompt_hash, "output": output}
     return answer | ({"cut": cut} if cut else {})
 
@@ -202,20 +249,12 @@ def _finite(value: float) -> float | None:
 
 def _score(task: Task, items: Sequence[Item], answers: Sequence[Answer | None], tools: Tools) -> dict[str, Any]:
     """The task's part of the result: its score, and every item."""
-    have = [(item, answer) for item, answer in zip(items, answers, strict=True) if answer is not None]
-    asked = [item for item, _ in have]
-    outputs: list[Output] = [answer["output"] for _, answer in have]
     try:
-        found = iter(list(task.score(asked, outputs, tools)))
-        missing = Scored("error", None, {"reason": "there is no answer to these words"})
-        scored = [missing if answer is None else next(found) for answer in answers]
-        judged = [one for one, answer in zip(scored, answers, strict=True) if answer is not None]
-        summary = task.summarize(judged, asked, outputs)
-        summary["failed"] = summary.get("failed", 0) + len(items) - len(have)
+        scored, summary = score_answers(task, items, answers, tools)
     except UnavailableError as error:
         summary = _unavailable(task, str(error))
         scored = [Scored("unscored", None)] * len(items)
-    cut = sum(1 for _, answer in have if answer.get("cut"))
+    cut = sum(1 for answer in answers if answer is not None and answer.get("cut"))
     rows = [
         {"id": item.id, "prompt_hash": item.prompt_hash}
         | {key: answer[key] for key in ANSWER_KEYS if answer is not None and key in answer}
@@ -235,12 +274,18 @@ def _unavailable(task: Task, reason: str) -> dict[str, Any]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[BinaryIO]:
-    """The file of answers, for this evaluation alone."""
+    """The file of answers, for this evaluation alone. One in which nothing was written is not left."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+b") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            if path.stat().st_ino != os.fstat(file.fileno()).st_ino:  # another's, which it has ended with meanwhile
+                raise BlockingIOError
+        except (BlockingIOError, FileNotFoundError):
             raise UserError(f"{path}: an evaluation is writing it; wait for it, or give another --out") from None
         file.seek(0)
-        yield file
+        try:
+            yield file
+        finally:
+            if not os.fstat(file.fileno()).st_size:
+                path.unlink(missing_ok=True)

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from hornbook import testsets
-from hornbook.evaluate.asking import answer_items
+from hornbook.evaluate.asking import Answer, answer_items, score_answers
 from hornbook.evaluate.bits import log_likelihoods, reference_passages, score_passages
 from hornbook.evaluate.code import unavailable
 from hornbook.evaluate.coding import CodeTask
 from hornbook.evaluate.models import PhiModel
 from hornbook.evaluate.registry import all_tasks
-from hornbook.evaluate.task import Item, Output, Scored, Task, Tools, Write
+from hornbook.evaluate.task import Item, Scored, Task, Tools, Write
 from hornbook.model.transformer import Phi, load_model
 from hornbook.model.vocabulary import load_tokenizer
 from hornbook.records import Completion, Outcome
@@ -66,28 +66,30 @@ def _score(name: str, task: Task, model: PhiModel, tools: Tools, work: Workspace
     try:
         items = task.items(None)
         with work.progress.bar(name, len(items), "items") as bar:
-            outputs: list[Output] = [answer["output"] for answer in answer_items(model, items, bar)]
-        scored = list(task.score(items, outputs, tools))
+            answers = answer_items(model, items, bar)
+        scored, summary = score_answers(task, items, answers, tools)
     except testsets.UnavailableError as error:
         return unavailable(task.metric, str(error))
     if isinstance(task, CodeTask):
-        _write_programs(name, items, outputs, scored, work)
+        _write_programs(name, items, answers, scored, work)
     else:
         with open(work.directory / f"items-{name}.jsonl", "w", encoding="utf-8") as file:
-            for item, output, one in zip(items, outputs, scored, strict=True):
-                row = {"id": item.id, "prompt_hash": item.prompt_hash, "output": output, "outcome": one.outcome}
-                file.write(json.dumps(row | {"score": one.score, "detail": one.detail}) + "\n")
-    return task.summarize(scored, items, outputs)
+            for answer, one in zip(answers, scored, strict=True):
+                row = answer | {"outcome": one.outcome, "score": one.score, "detail": one.detail}
+                file.write(json.dumps(row) + "\n")
+    return summary
 
 
 def _write_programs(
-    name: str, items: Sequence[Item], outputs: Sequence[Output], scored: Sequence[Scored], work: Workspace
+    name: str, items: Sequence[Item], answers: Sequence[Answer], scored: Sequence[Scored], work: Workspace
 ) -> None:
     completions, outcomes = [], []
-    for item, output, one in zip(items, outputs, scored, strict=True):
+    for item, answer, one in zip(items, answers, scored, strict=True):
         assert isinstance(item.ask, Write)
-        assert isinstance(output, str)
-        completions.append(Completion(item.id, 0, item.ask.prompt, output, one.detail["completion"]))
+        if "completion" not in one.detail:  # the model gave none
+            outcomes.append(Outcome(item.id, 0, one.outcome, one.detail["reason"], ""))
+            continue
+        completions.append(Completion(item.id, 0, item.ask.prompt, answer["output"], one.detail["completion"]))
         outcomes.append(Outcome(item.id, 0, one.outcome, one.detail["verdict"], one.detail["judged"]))
     write_rows(work.directory / f"completions-{name}.parquet", Completion, completions)
     write_rows(work.directory / f"outcomes-{name}.parquet", Outcome, outcomes)

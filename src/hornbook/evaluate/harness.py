@@ -17,7 +17,7 @@ import numpy as np
 
 from hornbook import rowsets
 from hornbook.evaluate.stats import wilson_interval
-from hornbook.evaluate.task import Family, Item, Likely, Output, Scored, Tools, fault_of, proportion, spread
+from hornbook.evaluate.task import Family, Item, Likely, Output, Scored, Tools, proportion, spread
 from hornbook.setfiles import Row, UnavailableError
 
 
@@ -82,13 +82,10 @@ class HarnessTask:
         for item, output in zip(items, outputs, strict=True):
             assert not isinstance(output, str)
             task, doc = self._docs[item.id]
-            if (fault := fault_of(item, output)) is not None:
-                yield fault
-                continue
             values = [float(value) for value, *_ in output]
             found = task.process_results(doc, [(value, bool(greedy)) for value, _, greedy in output])
             right = float(found["acc"])
-            detail: dict[str, Any] = {"chosen": int(np.argmax(values))}
+            detail: dict[str, Any] = {"chosen": int(np.argmax(values)), "gold": _gold(task, doc)}
             if "acc_norm" in found:
                 detail["acc_norm"] = float(found["acc_norm"])
             yield Scored("passed" if right else "failed", right, detail)
@@ -112,6 +109,12 @@ class HarnessTask:
             low, high = wilson_interval(sum(norms), len(norms))
             found["acc_norm"] = {"value": sum(norms) / len(norms), "n": len(norms), "low": low, "high": high}
         return found
+
+
+def _gold(task: Any, doc: Row) -> int:
+    """The place of the right choice, as the harness finds it."""
+    gold = task.doc_to_text(doc) if task.multiple_input else task.doc_to_target(doc)
+    return task.doc_to_choice(doc).index(gold) if isinstance(gold, str) else int(gold)
 
 
 @dataclass(frozen=True, slots=True)

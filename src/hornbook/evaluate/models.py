@@ -41,7 +41,7 @@ FILES = (*PATTERNS, "*.json", "*.model", "*.txt")  # what transformers reads of 
 class Written:
     """A completion up to its stop string, and how many tokens of the prompt's beginning did not fit before it."""
 
-    text: str
+    text: str | None  # None: the model's logits were not finite
     cut: int
 
 
@@ -96,7 +96,10 @@ class PhiModel:
             self._generator = TextGenerator(self._phi, self._tokenizer)
         sampling = Sampling(min(max_new_tokens, self._phi.context // 2))
         made = self._generator.generate(prompts, stops, sampling)
-        return [Written(cut_completion(one.text, stops), one.prompt_tokens_cut) for one in made]
+        return [
+            Written(None if one.finish == "not finite" else cut_completion(one.text, stops), one.prompt_tokens_cut)
+            for one in made
+        ]
 
     def _encode(self, texts: Sequence[str], with_own: bool) -> list[list[int]]:
         return [one.ids for one in self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)]
@@ -116,8 +119,10 @@ class TransformersModel:
             )
         self._beginning, self._ending = known[0], known[-1]  # the harness too begins with the former where there is one
         stated_ends = model.generation_config.eos_token_id
-        ends = stated_ends if isinstance(stated_ends, list) else [stated_ends]
-        self._ends = sorted({self._ending, *(one for one in ends if one is not None)})
+        ends = [] if stated_ends is None else stated_ends if isinstance(stated_ends, list) else [stated_ends]
+        if not all(isinstance(one, int) and 0 <= one < model.config.vocab_size for one in ends):
+            raise UserError(f"{identity['name']}: its generation_config.json names an end of text that is no token")
+        self._ends = sorted({self._ending, *ends})
 
     def describe(self) -> dict[str, Any]:
         """As the protocol."""
@@ -170,7 +175,7 @@ class TransformersModel:
     @torch.inference_mode()
     def complete(self, prompts: Sequence[str], stops: Sequence[str], max_new_tokens: int) -> list[Written]:
         """As the protocol."""
-        from transformers import GenerationConfig
+        from transformers import GenerationConfig, LogitsProcessorList
 
         new = min(max_new_tokens, self._context // 2)
         encoded = [row or [self._ending] for row in self._encode(prompts, True)]
@@ -185,18 +190,31 @@ class TransformersModel:
             eos_token_id=self._ends,
             stop_strings=list(stops) or None,
         )
-        device = self._model.device
+        device, finite = self._model.device, _Finite(len(kept))
         made: Tensor = self._model.generate(
             input_ids=tokens.to(device), attention_mask=mask.to(device), generation_config=settings,
-            tokenizer=self._tokenizer,
+            tokenizer=self._tokenizer, logits_processor=LogitsProcessorList([finite]),
         )  # fmt: skip
         texts = self._tokenizer.batch_decode(made[:, width:], skip_special_tokens=True)
-        pairs = zip(texts, encoded, kept, strict=True)
-        return [Written(cut_completion(text, stops), len(whole) - len(part)) for text, whole, part in pairs]
+        return [
+            Written(cut_completion(text, stops) if is_finite else None, len(whole) - len(part))
+            for text, is_finite, whole, part in zip(texts, finite.rows.tolist(), encoded, kept, strict=True)
+        ]
 
     def _encode(self, texts: Sequence[str], with_own: bool) -> list[list[int]]:
         ids: list[list[int]] = self._tokenizer(list(texts), add_special_tokens=with_own)["input_ids"] if texts else []
         return ids
+
+
+class _Finite:
+    """Watches the logits of each row while transformers writes."""
+
+    def __init__(self, count: int) -> None:
+        self.rows = torch.ones(count, dtype=torch.bool)
+
+    def __call__(self, tokens: Tensor, logits: Tensor) -> Tensor:
+        self.rows &= logits.amax(dim=-1).isfinite().cpu()
+        return logits
 
 
 def encode_pairs(encode: Encode, ending: int, pairs: Sequence[Pair]) -> list[tuple[list[int], list[int]]]:
@@ -243,10 +261,13 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
         raise UserError(f"{directory}: holds an adapter ({ADAPTER}); merge it into its model, and give that")
     try:
         from transformers import AutoModelForCausalLM, AutoTokenizer, GenerationConfig
+        from transformers.utils import logging
     except ImportError as error:
         raise UserError(
             f"{name}: is no phi, and transformers is not installed; pip install 'hornbook[eval]'"
         ) from error
+    logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         loaded: Any = AutoModelForCausalLM.from_pretrained(
             directory,

@@ -1,5 +1,6 @@
 """The names of all tasks: the table of what an evaluation can measure."""
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from hornbook.errors import UserError
@@ -40,8 +41,11 @@ def tasks_named(names: str, held_out: Path | None, text_bytes: int) -> list[Task
     wanted: list[str] = []
     for word in filter(None, (word.strip() for word in names.split(","))):
         if word not in tasks and word not in families:
+            near = get_close_matches(word.lower().replace("-", "_"), tasks, 1, 0.5)
+            meant = f" (did you mean {near[0]}?)" if near else ""
             raise UserError(
-                f"--tasks {word}: no such task; the tasks: {', '.join(tasks)}; several at once: {', '.join(families)}"
+                f"--tasks {word}: no such task{meant}; the tasks: {', '.join(tasks)}; several at once: "
+                f"{', '.join(families)}"
             )
         wanted += families.get(word, [word])
     if not wanted:

@@ -2,33 +2,46 @@
 
 import json
 import os
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from hornbook.errors import UserError
 
 FORMAT = 1
 
 
-class _Model(BaseModel):
+class _Strict(BaseModel):
+    """Nothing is read as what it is not: no text as a number, no NaN."""
+
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
+
+
+class _Model(_Strict):
     name: str
     engine: str
     precision: str
     device: str
 
 
-class _Item(BaseModel):
+class _Item(_Strict):
     id: str
     prompt_hash: str
     outcome: str
     score: float | None
-    output: str | list[tuple[float | None, int, bool]] = ""
+    output: str | list[tuple[float | None, int, bool]] | None = ""
 
 
-class _Task(BaseModel):
+class _Beside(_Strict):
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+class _Task(_Strict):
     metric: str
     family: str
     value: float | None
@@ -36,15 +49,29 @@ class _Task(BaseModel):
     high: float | None
     n: int
     failed: int
+    version: int
+    reason: str = ""
+    prompts_cut: int = 0
+    acc_norm: _Beside | None = None
+    f1: _Beside | None = None
+    understanding: _Beside | None = None
     items: list[_Item] = []
 
+    @field_validator("items")
+    @classmethod
+    def _once(cls, items: list[_Item]) -> list[_Item]:
+        twice = [key for key, count in Counter((item.id, item.prompt_hash) for item in items).items() if count > 1]
+        if twice:
+            raise ValueError(f"item {twice[0][0][:80]!r} stands twice")
+        return items
 
-class _Result(BaseModel):
+
+class _Result(_Strict):
     """What is relied on of a file; tasks add fields of their own."""
 
     format: Literal[1]
     model: _Model
-    limit: int | None
+    limit: Annotated[int, Field(ge=1)] | None
     tasks: dict[str, _Task]
 
 

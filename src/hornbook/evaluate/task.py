@@ -6,10 +6,9 @@ every answer, and goes on where it stopped; so answers can be scored again witho
 
 import hashlib
 import json
-import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, get_args
 
 from hornbook.evaluate.stats import wilson_interval
 from hornbook.run.progress import Progress
@@ -20,7 +19,10 @@ from hornbook.teacher.request import Teacher
 Family = Literal[
     "common sense", "knowledge", "code", "reasoning", "unconventional problems", "emergence", "safety", "text"
 ]
+FAMILIES: tuple[Family, ...] = get_args(Family)  # in the order of the tables
 T = TypeVar("T")
+IMPOSSIBLE = 1e30  # a log-probability of this size comes from no finite logits of float32, times a context's tokens
+ROUNDING = 0.01  # above 0 by which a log-probability of a token may be, in bfloat16
 Kind = Literal["passed", "failed", "timeout", "error", "unscored"]
 
 
@@ -109,7 +111,10 @@ class Task(Protocol):
         """The checksum of the data the items come from."""
 
     def score(self, items: Sequence[Item], outputs: Sequence[Output], tools: Tools) -> Iterator[Scored]:
-        """What each answer is worth, in order. Raises testsets.UnavailableError where a tool is missing."""
+        """What each answer is worth, in order; none has a fault (see `fault_of`).
+
+        Raises testsets.UnavailableError where a tool is missing.
+        """
 
     def summarize(self, scored: Sequence[Scored], items: Sequence[Item], outputs: Sequence[Output]) -> dict[str, Any]:
         """`{metric, value, n, low, high, failed, …}`; value null and a reason where nothing could be scored."""
@@ -130,16 +135,25 @@ def proportion(metric: str, scored: Iterable[Scored]) -> dict[str, Any]:
     return value | {"failed": missing}
 
 
-def fault_of(item: Item, output: Output) -> Scored | None:
-    """Why the answer to a Likely has no value: as many numbers as were asked, finite, each over a token at least."""
-    assert isinstance(item.ask, Likely)
+def fault_of(item: Item, output: Output | None) -> str:
+    """Why an answer has no value, or nothing.
+
+    To a Likely it is as many log-probabilities as were asked, each possible and over a token at least; to a Write a
+    text.
+    """
+    if output is None:
+        return "the model's logits are not finite"
+    if isinstance(item.ask, Write):
+        return "" if isinstance(output, str) else "the answer is not to what was asked"
     if isinstance(output, str) or len(output) != len(item.ask.pairs):
-        return Scored("error", None, {"reason": "the answer is not to what was asked"})
-    if any(value is None or not math.isfinite(value) for value, *_ in output):
-        return Scored("error", None, {"reason": "the model gave a log-probability that is not finite"})
-    if any(tokens == 0 for _, tokens, *_ in output):
-        return Scored("error", None, {"reason": "a continuation has no token of its own"})
-    return None
+        return "the answer is not to what was asked"
+    if any(value is None or not abs(value) < IMPOSSIBLE for value, *_ in output):
+        return "the model gave a log-probability that is not finite"
+    if any(tokens < 1 for _, tokens, *_ in output):
+        return "a continuation has no token of its own"
+    if any(value > ROUNDING * tokens for value, tokens, *_ in output):
+        return "the model gave a log-probability above 0"
+    return ""
 
 
 def spread(rows: Sequence[T], limit: int | None) -> list[tuple[int, T]]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from hornbook.evaluate.bits import Passage, held_out_documents, score_passages
-from hornbook.evaluate.task import Family, Item, Likely, Output, Scored, Tools, fault_of
+from hornbook.evaluate.task import Family, Item, Likely, Output, Scored, Tools
 from hornbook.records import Document, content_id
 from hornbook.testsets import UnavailableError
 
@@ -44,9 +44,6 @@ class BitsPerByte:
         """Bits per byte of each document."""
         for item, output in zip(items, outputs, strict=True):
             document = self._documents[item.id]
-            if (fault := fault_of(item, output)) is not None:
-                yield fault
-                continue
             value = float(output[0][0])
             size = len(document.text.encode("utf-8", "replace"))
             yield Scored("passed", -value / math.log(2) / size, {"source": document.source, "bytes": size})

@@ -16,7 +16,8 @@ from hornbook.model.vocabulary import end_of_text, token_bytes
 
 COMPACT_BELOW = 0.75  # share of rows still under way below which the cache is copied without the finished ones
 GREEDY_BELOW = 1e-6  # a temperature by which no logit can be divided
-Finish = Literal["end of text", "stop string", "length"]
+BROKEN = -1  # in place of a token: the logits are not finite, and nothing was chosen
+Finish = Literal["end of text", "stop string", "length", "not finite"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ class Sampling:
 class Generated:
     """What a model wrote after a prompt."""
 
-    text: str  # as generated: where a stop string ended it, that string is still in it
+    text: str  # as generated: where a stop string ended it, that string is still in it; of "not finite", no answer
     tokens: int
     finish: Finish
     prompt_tokens_cut: int  # at the prompt's left, where prompt and completion do not fit the context
@@ -53,7 +54,8 @@ class TextGenerator:
     def generate(self, prompts: Sequence[str], stops: Sequence[str], sampling: Sampling) -> list[Generated]:
         """A completion of each prompt, which ends at end-of-text, at the first of `stops`, or after `max_new_tokens`.
 
-        A prompt is read after end-of-text, as a document is in training. Trailing white space must be cut from prompts
+        Or where the model's logits are not finite: then there is no telling what it would have written. A prompt is
+        read after end-of-text, as a document is in training. Trailing white space must be cut from prompts
         first. A completion depends on the other prompts of the batch by rounding only. Raises UserError where
         `max_new_tokens` leaves no room for a prompt in the model's context.
         """
@@ -64,6 +66,9 @@ class TextGenerator:
         alive = [True] * len(prompts)
         for step in decode(self._weights, [tokens for tokens, _ in encoded], sampling, alive):
             for row, token in step:
+                if token == BROKEN:
+                    alive[row], finishes[row] = False, "not finite"
+                    continue
                 piece = self._pieces[token]
                 counts[row] += 1
                 written[row] += piece
@@ -81,6 +86,10 @@ class TextGenerator:
         tokens, _ = self._fit(prompt, sampling.max_new_tokens)
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for ((_, token),) in decode(self._weights, [tokens], sampling, [True]):
+            if token == BROKEN:
+                raise UserError(
+                    "the model's logits are not finite: its weights are damaged, or its precision too small"
+                )
             if token == self._ending:
                 break
             if text := decoder.decode(self._pieces[token]):
@@ -108,7 +117,10 @@ def _holds_stop(written: bytearray, new: int, stops: Sequence[bytes]) -> bool:
 def decode(
     weights: Weights, prompts: Sequence[Sequence[int]], sampling: Sampling, alive: Sequence[bool]
 ) -> Iterator[list[tuple[int, int]]]:
-    """The next (row, token) of all rows under way, again and again. The caller clears `alive` of finished rows."""
+    """The next (row, token) of all rows under way, again and again, BROKEN for a token where logits are not finite.
+
+    The caller clears `alive` of finished rows.
+    """
     if not prompts:
         return
     # Of the batch, longest first; finished rows run along until the cache is copied without them
@@ -119,7 +131,9 @@ def decode(
     logits = decoding.read()
     for left in range(sampling.max_new_tokens, 0, -1):
         chosen = _choose(logits, sampling, [generators[row] for row in rows])
-        yield [(row, token) for row, token in zip(rows, chosen.tolist(), strict=True) if alive[row]]
+        # The greatest of logits with a NaN is NaN; that of a row without a finite one is not finite either.
+        told = torch.where(logits.amax(dim=-1).isfinite(), chosen, BROKEN)
+        yield [(row, token) for row, token in zip(rows, told.tolist(), strict=True) if alive[row]]
         under_way = [place for place, row in enumerate(rows) if alive[row]]
         if not under_way or left == 1:
             return
