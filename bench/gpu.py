@@ -56,7 +56,7 @@ def main() -> None:
         print(f"{part} …", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, *sys.argv[1:], "--part", part]
         # Threads that wait without spinning, as those of the command line do
-        environment = {**os.environ, "OMP_WAIT_POLICY": "PASSIVE"}
+        environment = {**os.environ, "GOMP_SPINCOUNT": "100000"}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
         # A part that does not run (too little memory, say) says why by itself, and the others go on.
         found[part] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"status": done.returncode}

@@ -52,7 +52,8 @@ def score_text(score: Mapping[str, Any] | None) -> str:
     form = ".3f" if score["metric"] in NUMBERS else ".1%"
     bounds = [score["low"], score["high"]]
     interval = "no interval" if None in bounds else ", ".join(format(bound, form) for bound in bounds)
-    errors = f" ({score['failed']} errors)" if score.get("failed") else ""
+    failed = score.get("failed")
+    errors = f" ({failed} error{'s' if failed != 1 else ''})" if failed else ""
     return f"{format(score['value'], form)} [dim]\\[{interval}][/dim]{errors}"
 
 
