@@ -44,9 +44,9 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The entry point: what a user can mend is one line on standard error and exit code 1."""
-    # How long GNU OpenMP's threads spin before they sleep; read once, when PyTorch or scikit-learn is loaded. Its default
-    # is three times as long, which costs training and decoding a quarter on busy cores; not to spin at all costs them a
-    # third and a fifth on idle ones, since a thread that sleeps is late.
+    # How long GNU OpenMP's threads spin before they sleep; read once, when PyTorch or scikit-learn is loaded. Its own
+    # default, three times as long, costs training and decoding a quarter on busy cores; not to spin at all costs them
+    # a third and a fifth on idle ones, since a thread that sleeps is late.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "100000")
     try:
