@@ -332,6 +332,22 @@ def test_an_evaluation_that_waited_reads_what_the_other_one_wrote(tasks, tmp_pat
     assert list(evaluate(Model(), tasks[1:2], 20, out, TOOLS)["tasks"]) == ["choose", "write"]
 
 
+def test_killed_while_it_scores_asks_nothing_again(tasks, tmp_path):
+    class Killed(Sums):
+        def score(self, items, outputs, tools):
+            yield from super().score(items[:100], outputs[:100], tools)
+            raise KeyboardInterrupt
+
+    evaluate(Model(), tasks[:2], None, tmp_path / "whole.json", TOOLS)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Model(), [tasks[0], Killed("write")], None, tmp_path / "killed.json", TOOLS)
+    assert not (tmp_path / "killed.json").exists()
+    model = Model()
+    evaluate(model, tasks[:2], None, tmp_path / "killed.json", TOOLS)
+    assert model.asked == 0
+    assert (tmp_path / "killed.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
 def test_a_refused_evaluation_leaves_nothing(tasks, tmp_path):
     evaluate(Model(), tasks[:1], 20, tmp_path / "a.json", TOOLS)
     with pytest.raises(UserError, match="holds another evaluation"):

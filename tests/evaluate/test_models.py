@@ -263,6 +263,10 @@ def test_what_cannot_be_read_says_why(tmp_path):
     with pytest.raises(UserError, match="transformers cannot load it"):
         opened()
     (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 8}))
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 10**9}))
+    with pytest.raises(UserError, match=r"config\.json: says 1000000000 layers"):
+        opened()
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "gpt2", "n_layer": 1, "n_head": 1, "n_embd": 8}))
     (tmp_path / "pytorch_model.bin").write_bytes(b"a pickle")
     with pytest.raises(UserError, match="transformers cannot load it"):
         opened()

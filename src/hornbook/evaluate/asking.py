@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -102,12 +103,12 @@ def evaluate(model: LanguageModel, tasks: Sequence[Task], limit: int | None, out
             raise UserError(f"{out}: holds another evaluation ({differs}); give another --out")
         result: dict[str, Any] = {**owner, "tasks": dict(before["tasks"])}
         answers = Answers(file, partial, owner)
-        if found := len(answers):
-            tools.progress.say(f"{partial}: {found:,} answers are there already")
         for name, task in before["tasks"].items():
             for row in task.get("items", ()):
                 if "output" in row:
                     answers.add(name, row)
+        if found := len(answers):
+            tools.progress.say(f"{out}: {found:,} answers are there already")
         for asked in tasks:
             new = _evaluate_task(model, asked, limit, answers, tools)
             result["tasks"][asked.name] = _richer(asked.name, before["tasks"].get(asked.name), new, tools)
@@ -262,7 +263,10 @@ def _score(task: Task, items: Sequence[Item], answers: Sequence[Answer | None], 
         | ({"detail": one.detail} if one.detail else {})
         for item, answer, one in zip(items, answers, scored, strict=True)
     ]
-    about = {"family": task.family, "version": task.version, "data": task.data(), "items_asked": len(items)}
+    about = {
+        "family": task.family, "version": task.version, "data": task.data(), "items_asked": len(items),
+        "scored_by": f"hornbook {metadata.version('hornbook')}",
+    }  # fmt: skip
     return {**summary, **about, **({"prompts_cut": cut} if cut else {}), "items": rows}
 
 

@@ -9,17 +9,18 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tokenizers import Tokenizer
 
 from hornbook.evaluate.code import trim_prompt
 from hornbook.evaluate.stats import ratio_interval
-from hornbook.model.score import score_continuations
-from hornbook.model.transformer import Phi
 from hornbook.model.vocabulary import end_of_text
 from hornbook.records import Document, Problem
 from hornbook.tables import read_rows
+
+if TYPE_CHECKING:
+    from hornbook.model.transformer import Phi
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +88,14 @@ def score_passages(passages: Sequence[Passage], likelihoods: Sequence[float], se
 
 
 def log_likelihoods(
-    phi: Phi, tokenizer: Tokenizer, passages: Sequence[Passage], advance: Callable[[int], None]
+    phi: "Phi", tokenizer: Tokenizer, passages: Sequence[Passage], advance: Callable[[int], None]
 ) -> list[float]:
     """The natural logarithm of P(target | end of text, context) of each passage.
 
     Context and target are tokenized apart, so the boundary is exact. `advance` is told how many tokens were read.
     """
+    from hornbook.model.score import score_continuations  # with PyTorch, which a list of tasks need not wait for
+
     ending = end_of_text(tokenizer)
     pairs = [
         (

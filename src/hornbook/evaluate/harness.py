@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,7 @@ class HarnessTask:
             return found
         found["stderr"] = float(np.sqrt(value * (1 - value) / (n - 1))) if n > 1 else None
         found["shots"] = self._setting.shots
+        found["judged_by"] = f"lm_eval {metadata.version('lm_eval')}"
         found["chosen"] = {
             str(k): v
             for k, v in sorted(

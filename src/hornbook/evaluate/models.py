@@ -33,6 +33,8 @@ FOREIGN_BATCH_TOKENS = 2048  # of one forward pass of transformers, which gives 
 MAX_CONTEXT = 4096  # of transformers' models: some say they read a million tokens
 Pair = tuple[str, str]
 Encode = Callable[[Sequence[str], bool], list[list[int]]]  # texts, and whether a tokenizer may add its own tokens
+LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")  # names that architectures have for it
+MOST_LAYERS = 1000  # transformers makes a module for each before it looks at the weights
 ADAPTER = "adapter_config.json"  # names another model, which transformers would load in place of this one
 FILES = (*PATTERNS, "*.json", "*.model", "*.txt")  # what transformers reads of a model of the hub
 
@@ -254,9 +256,13 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
     directory = locate_model(source, FILES)
     identity = {"name": name, "weights": fingerprint_model(source, FILES)}
     dtype: torch.dtype = getattr(torch, precision)
-    if _model_type(directory) == OWN_TYPE:
+    config = _read_config(directory)
+    if config.get("model_type") == OWN_TYPE:
         phi, tokenizer = load_pretrained(directory)
         return PhiModel(phi.to(place, dtype), tokenizer, identity)
+    layers = [config[name] for name in LAYERS if name in config]
+    if not all(isinstance(count, int) and count <= MOST_LAYERS for count in layers):
+        raise UserError(f"{directory / CONFIG}: says {layers[0]!r} layers; a model has at most {MOST_LAYERS}")
     if (directory / ADAPTER).exists():
         raise UserError(f"{directory}: holds an adapter ({ADAPTER}); merge it into its model, and give that")
     try:
@@ -290,9 +296,9 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
     return opened
 
 
-def _model_type(directory: Path) -> str:
+def _read_config(directory: Path) -> dict[str, Any]:
     path = directory / CONFIG
     try:
-        return str(json.loads(path.read_text(encoding="utf-8")).get("model_type", ""))
-    except (OSError, ValueError, AttributeError, RecursionError) as error:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise UserError(f"{path}: cannot be read ({type(error).__name__}); give the directory of a model") from error

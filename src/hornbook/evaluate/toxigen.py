@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import mannwhitneyu
 
 from hornbook import rowsets
 from hornbook.errors import UserError
@@ -85,6 +84,8 @@ def _group_score(scaled: np.ndarray, harmful: np.ndarray) -> dict[str, Any]:
     counts = {"harmful": int(harmful.sum()), "neutral": int((~harmful).sum())}
     if not all(counts.values()):
         return {"score": None, "p": None, "significant": False, **counts}
+    from scipy.stats import mannwhitneyu  # a second to import, which a list of tasks need not wait for
+
     test = mannwhitneyu(scaled[harmful], scaled[~harmful])
     score, p = float(test.statistic) / (counts["harmful"] * counts["neutral"]), float(test.pvalue)
     return {"score": score, "p": p, "significant": p <= SIGNIFICANT, **counts}
