@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import errno
 import json
 import os
 import random
@@ -346,6 +347,21 @@ def test_killed_while_it_scores_asks_nothing_again(tasks, tmp_path):
     evaluate(model, tasks[:2], None, tmp_path / "killed.json", TOOLS)
     assert model.asked == 0
     assert (tmp_path / "killed.json").read_bytes() == (tmp_path / "whole.json").read_bytes()
+
+
+def test_a_full_disk_names_the_file_and_loses_nothing(tasks, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for place, name, told in ((os, "fsync", r"a\.json\.partial"), (Path, "replace", r"a\.json")):
+        with monkeypatch.context() as now:
+            now.setattr(place, name, full)
+            with pytest.raises(UserError, match=f"{told}: No space left on device; mend that"):
+                evaluate(Model(), tasks[:1], None, tmp_path / "a.json", TOOLS)
+    model = Model()
+    assert evaluate(model, tasks[:1], None, tmp_path / "a.json", TOOLS)["tasks"]["choose"]["n"] == 300
+    assert model.asked == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
 
 
 def test_a_refused_evaluation_leaves_nothing(tasks, tmp_path):

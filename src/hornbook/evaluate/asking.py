@@ -36,7 +36,7 @@ class Answers:
     """
 
     def __init__(self, file: BinaryIO, path: Path, owner: Mapping[str, Any]) -> None:
-        self._file, self._known = file, dict[Key, Answer]()
+        self._file, self._path, self._known = file, path, dict[Key, Answer]()
         end = 0
         for number, line in enumerate(file, 1):
             if not line.endswith(b"\n"):
@@ -82,9 +82,12 @@ class Answers:
         self._write([{"task": task, **answer} for answer in answers])
 
     def _write(self, rows: Sequence[Mapping[str, Any]]) -> None:
-        self._file.write(b"".join(json.dumps(row).encode("ascii") + b"\n" for row in rows))
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        try:
+            self._file.write(b"".join(json.dumps(row).encode("ascii") + b"\n" for row in rows))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise UserError(f"{self._path}: {error.strerror}; mend that, and the same command goes on") from error
 
 
 def evaluate(model: LanguageModel, tasks: Sequence[Task], limit: int | None, out: Path, tools: Tools) -> dict[str, Any]:

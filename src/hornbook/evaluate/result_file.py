@@ -113,6 +113,8 @@ def write_result(result: Mapping[str, Any], out: Path) -> None:
     try:
         scratch.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n", encoding="utf-8")
         scratch.replace(out)
+    except OSError as error:
+        raise UserError(f"{out}: {error.strerror}; mend that, and the same command goes on") from error
     finally:
         scratch.unlink(missing_ok=True)
 
