@@ -145,7 +145,11 @@ def test_a_changed_byte_is_noticed(bare: Path) -> None:
         testsets.load("humaneval")
 
 
-@pytest.mark.parametrize("content", [b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b'{"task_id": 1}\n')])
+@pytest.mark.parametrize(
+    "content",
+    [b"no gzip", gzip.compress(b"no json\n"), gzip.compress(b'{"task_id": 1}\n')],
+    ids=["no gzip", "no json", "no field"],  # of the bytes, which hold the time, no two processes would make the same
+)
 def test_a_broken_file_is_named(bare: Path, content: bytes) -> None:
     folder = bare / "shared" / "benchmarks" / "humaneval"
     folder.mkdir(parents=True)
