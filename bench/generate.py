@@ -19,7 +19,9 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-os.environ.setdefault("GOMP_SPINCOUNT", "100000")  # as the command line does
+from hornbook.run.workers import SPIN_COUNT
+
+os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)  # as the command line does
 
 import torch
 from transformers import AutoModelForCausalLM

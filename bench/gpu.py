@@ -28,6 +28,7 @@ from typing import Any
 from hornbook.model.shape import flops_per_token, palm_flops_per_token, parameter_count
 from hornbook.plan.gpus import GPUS
 from hornbook.recipe import MachineConfig, ModelConfig, TrainConfig
+from hornbook.run.workers import SPIN_COUNT
 from hornbook.step_config import TrainStep
 from hornbook.train.memory import Layout, peak_memory
 
@@ -56,7 +57,7 @@ def main() -> None:
         print(f"{part} …", file=sys.stderr, flush=True)
         command = [sys.executable, __file__, *sys.argv[1:], "--part", part]
         # Threads that wait without spinning, as those of the command line do
-        environment = {**os.environ, "GOMP_SPINCOUNT": "100000"}
+        environment = {**os.environ, "GOMP_SPINCOUNT": SPIN_COUNT}
         done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
         # A part that does not run (too little memory, say) says why by itself, and the others go on.
         found[part] = json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else {"status": done.returncode}

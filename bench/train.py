@@ -28,7 +28,7 @@ from typing import Any
 
 from hornbook.model.shape import flops_per_token, parameter_count
 from hornbook.recipe import MachineConfig, ModelConfig, TrainConfig
-from hornbook.run.workers import cpu_quota
+from hornbook.run.workers import SPIN_COUNT, cpu_quota
 from hornbook.step_config import TrainStep
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -128,7 +128,7 @@ def show_profile(found: Mapping[str, Any]) -> None:
 def child(run: str, python: str = sys.executable, **job: Any) -> dict[str, Any]:
     """What a process of its own says. Its threads wait without spinning, as ours do: other programs may be running."""
     command = [python, __file__, "--child", json.dumps({"run": run, **job})]
-    environment = {**os.environ, "GOMP_SPINCOUNT": "100000", "PYTHONPATH": str(ROOT / "src")}
+    environment = {**os.environ, "GOMP_SPINCOUNT": SPIN_COUNT, "PYTHONPATH": str(ROOT / "src")}
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         sys.exit(f"{run} {job} ended with status {done.returncode}")

@@ -1,9 +1,13 @@
+import os
 import resource
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from hornbook import cli
+from hornbook.run.workers import SPIN_COUNT
 
 MINI = str(Path(__file__).parents[1] / "recipes" / "mini.yaml")
 
@@ -67,3 +71,18 @@ def test_what_a_user_can_mend_is_one_line_and_exit_code_1(arguments, complaint, 
     assert answer.stderr.count("\n") == 1
     assert complaint in answer.stderr
     assert not list(tmp_path.rglob("*.partial"))
+
+
+@pytest.mark.parametrize(
+    ("given", "spins"), [({}, SPIN_COUNT), ({"GOMP_SPINCOUNT": "7"}, "7"), ({"OMP_WAIT_POLICY": "ACTIVE"}, None)]
+)
+def test_threads_spin_a_moment_unless_the_user_says_otherwise(given, spins, monkeypatch):
+    seen = []
+    for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(cli, "app", lambda: seen.append(os.environ.get("GOMP_SPINCOUNT")))
+    cli.main()
+    os.environ.pop("GOMP_SPINCOUNT", None)
+    assert seen == [spins]

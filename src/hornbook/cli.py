@@ -14,6 +14,7 @@ import typer
 from hornbook.errors import Paused, UserError
 from hornbook.evaluation_commands import add_to as add_evaluation_commands
 from hornbook.model_commands import add_to as add_model_commands
+from hornbook.run.workers import SPIN_COUNT
 from hornbook.stage_commands import add_to as add_stage_commands
 
 if TYPE_CHECKING:
@@ -44,11 +45,8 @@ INTERRUPTED = 130
 
 def main() -> None:
     """The entry point: what a user can mend is one line on standard error and exit code 1."""
-    # How long GNU OpenMP's threads spin before they sleep; read once, when PyTorch or scikit-learn is loaded. Its own
-    # default, three times as long, costs training and decoding a quarter on busy cores; not to spin at all costs them
-    # a third and a fifth on idle ones, since a thread that sleeps is late.
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", "100000")
+    if "OMP_WAIT_POLICY" not in os.environ:  # OpenMP reads both once, when PyTorch or scikit-learn is loaded
+        os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     try:
         app()
     except UserError as error:
@@ -285,9 +283,9 @@ def _asked(results: Sequence[Mapping[str, Any]], task: str) -> "dict[str, Item]"
 
     limits = {result["limit"] for result in results}
     try:
-        (chosen,) = tasks_named(task, None, 1)
-        return {item.prompt_hash: item for limit in limits for item in chosen.items(limit)}
-    except (UserError, UnavailableError, ValueError):  # of ValueError: several tasks of one name
+        chosen = tasks_named(task, None, 1)
+        return {item.prompt_hash: item for one in chosen for limit in limits for item in one.items(limit)}
+    except (UserError, UnavailableError):
         return {}
 
 

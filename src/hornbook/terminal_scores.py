@@ -1,7 +1,7 @@
 """What the command line shows of scores: tables, one model or several side by side, and what is missing and why."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,21 +101,24 @@ def show_evaluation(results: Sequence[Mapping[str, Any]], names: Sequence[str]) 
         _show_protocols(result, console)
     for result, name in zip(results, names, strict=True):
         for task, score in result["tasks"].items():
-            note = [score["reason"].removeprefix(f"{task}: ")] if score.get("reason") else []
-            if cut := score.get("prompts_cut"):
-                lost = (
-                    "1 prompt does not fit the context, and lost its"
-                    if cut == 1
-                    else (f"{cut} prompts do not fit the context, and lost their")
-                )
-                note.append(f"{lost} beginning")
-            for line in note:
-                whose = f"{name}: {task}" if len(results) > 1 else task
+            whose = f"{name}: {task}" if len(results) > 1 else task
+            for line in _notes(task, score):
                 console.print(f"{_cell(whose)}: [yellow]{_cell(line)}[/yellow]", highlight=False)
         limited = f"; only {result['limit']} items of each task were asked" if result["limit"] else ""
         model = result["model"]
         told = f"{model['engine']}, {model['precision']}, {model['device']}{limited}"
         console.print(f"{_cell(name)}: every item and score; computed by {_cell(told)}", highlight=False)
+
+
+def _notes(task: str, score: Mapping[str, Any]) -> Iterator[str]:
+    """What the reader of a task's score must know."""
+    if score.get("reason"):
+        yield score["reason"].removeprefix(f"{task}: ")
+    cut = score.get("prompts_cut", 0)
+    if cut == 1:
+        yield "1 prompt does not fit the context, and lost its beginning"
+    elif cut:
+        yield f"{cut} prompts do not fit the context, and lost their beginning"
 
 
 def _show_protocols(result: Mapping[str, Any], console: Console) -> None:

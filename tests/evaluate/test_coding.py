@@ -23,8 +23,9 @@ from hornbook.run.progress import Silent
 from hornbook.sandbox.execute import Server, ServerLostError
 from hornbook.sandbox.probe import choose_backend
 from hornbook.sandbox.programs import Program, generous_limits
+from hornbook.teacher.grading import Graded, GradeRequest
 from hornbook.teacher.parsing import TeacherError
-from hornbook.teacher.request import Answer, Failure, Graded, GradeRequest, Request, Teacher, request_id
+from hornbook.teacher.request import Answer, Failure, Request, Teacher, request_id
 
 TOOLS = Tools(choose_backend(), generous_limits(3.0, 1024), 2, None, Silent())
 SLOW = "MBPP/123"  # its reference takes 5 s, and passes; no other of MBPP takes 0.1 s

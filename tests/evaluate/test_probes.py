@@ -21,18 +21,9 @@ from hornbook.evaluate.task import Scored, Task, Tools, Write
 from hornbook.run.progress import Silent
 from hornbook.sandbox.programs import generous_limits
 from hornbook.teacher.builtin.teacher import BuiltinTeacher
+from hornbook.teacher.grading import Graded, Judged, ProbeRequest, SafetyRequest
 from hornbook.teacher.parsing import TeacherError
-from hornbook.teacher.request import (
-    Answer,
-    Failure,
-    Graded,
-    Judged,
-    ProbeRequest,
-    Request,
-    SafetyRequest,
-    Teacher,
-    request_id,
-)
+from hornbook.teacher.request import Answer, Failure, Request, Teacher, request_id
 
 NOBODY = "nobody to grade: name a teacher with --teacher"
 TOOLS = Tools(None, generous_limits(3.0, 1024), 1, None, Silent())

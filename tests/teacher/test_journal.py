@@ -18,8 +18,9 @@ from teacher.faulty_server import serve
 from hornbook.errors import UserError
 from hornbook.recipe import LanguageModel
 from hornbook.teacher import request as request_module
+from hornbook.teacher.grading import GradeRequest
 from hornbook.teacher.journal import FILE, VERSION, Journal, Parts, Reply, differences
-from hornbook.teacher.request import GradeRequest, RateRequest
+from hornbook.teacher.request import RateRequest
 
 REPLY = {"mode": "rating"}
 PARTS = Parts(

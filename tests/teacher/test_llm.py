@@ -30,17 +30,9 @@ from teacher.real_server import make_tiny_model, serve_model
 from hornbook.errors import UserError
 from hornbook.recipe import HourPrice, LanguageModel
 from hornbook.teacher import request as request_module
+from hornbook.teacher.grading import GradeRequest, ProbeRequest, SafetyRequest
 from hornbook.teacher.journal import PICO
-from hornbook.teacher.request import (
-    ExerciseRequest,
-    GradeRequest,
-    ProbeRequest,
-    RateRequest,
-    SafetyRequest,
-    TestsRequest,
-    TextbookRequest,
-    TopicsRequest,
-)
+from hornbook.teacher.request import ExerciseRequest, RateRequest, TestsRequest, TextbookRequest, TopicsRequest
 
 REPLY = {"mode": "rating"}
 KEY = "sk-secret-marker-0123456789abcdef"

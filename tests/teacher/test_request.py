@@ -17,18 +17,14 @@ from hornbook.records import content_id
 from hornbook.run.progress import Silent
 from hornbook.run.step import Workspace
 from hornbook.teacher.builtin.teacher import answer
+from hornbook.teacher.grading import Graded, GradeRequest, Judged, ProbeRequest, SafetyRequest
 from hornbook.teacher.llm import LanguageModelTeacher
 from hornbook.teacher.load import load_teacher, sent_prompts
 from hornbook.teacher.parsing import TeacherError
 from hornbook.teacher.request import (
     ExerciseRequest,
-    Graded,
-    GradeRequest,
-    Judged,
-    ProbeRequest,
     Rated,
     RateRequest,
-    SafetyRequest,
     TestsRequest,
     TextbookRequest,
     TopicsRequest,

@@ -176,11 +176,12 @@ def score_answers(
 def _richer(name: str, old: Mapping[str, Any] | None, new: dict[str, Any], tools: Tools) -> Mapping[str, Any]:
     """The new score of a task, or the old one of the same answers where now less could be measured: without its data,
     the sandbox, or the teacher that graded it."""
-    if old is None or old["version"] != new["version"] or not _measured(old) - _measured(new):
+    lost = set() if old is None else _measured(old) - _measured(new)
+    if old is None or not lost or old["version"] != new["version"]:
         return new
-    lost = next(iter(sorted(_measured(old) - _measured(new))))
-    reason = new["reason"] if lost == "value" else new[lost]["reason"] if lost in new else "it cannot be measured now"
-    tools.progress.say(f"{name}: the earlier score stays ({reason.removeprefix(f'{name}: ')})")
+    part = new if "value" in lost else new.get(min(lost), {})
+    reason = part.get("reason", "it cannot be measured now").removeprefix(f"{name}: ")
+    tools.progress.say(f"{name}: the earlier score stays ({reason})")
     return old
 
 

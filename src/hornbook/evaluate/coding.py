@@ -20,7 +20,8 @@ from hornbook.records import Problem
 from hornbook.run.progress import Progress
 from hornbook.sandbox.isolation import Backend
 from hornbook.sandbox.programs import Verdict
-from hornbook.teacher.request import HIGHEST_GRADE, Answer, Graded, GradeRequest, Teacher
+from hornbook.teacher.grading import HIGHEST_GRADE, Graded, GradeRequest
+from hornbook.teacher.request import Answer, Teacher
 
 DEFAULT = "paper"  # the protocol that a task's name leaves out
 UNCONVENTIONAL = "unconventional"

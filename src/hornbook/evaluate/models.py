@@ -260,9 +260,9 @@ def open_language_model(source: PretrainedConfig, name: str, precision: str, dev
     if config.get("model_type") == OWN_TYPE:
         phi, tokenizer = load_pretrained(directory)
         return PhiModel(phi.to(place, dtype), tokenizer, identity)
-    layers = [config[name] for name in LAYERS if name in config]
-    if not all(isinstance(count, int) and count <= MOST_LAYERS for count in layers):
-        raise UserError(f"{directory / CONFIG}: says {layers[0]!r} layers; a model has at most {MOST_LAYERS}")
+    for name in LAYERS:
+        if not isinstance(count := config.get(name, 0), int) or count > MOST_LAYERS:
+            raise UserError(f"{directory / CONFIG}: {name} is {count!r}; it may be {MOST_LAYERS} at most")
     if (directory / ADAPTER).exists():
         raise UserError(f"{directory}: holds an adapter ({ADAPTER}); merge it into its model, and give that")
     try:

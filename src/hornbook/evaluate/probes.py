@@ -18,8 +18,9 @@ from hornbook.evaluate.code import unavailable
 from hornbook.evaluate.coding import NOBODY, UNDERSTOOD
 from hornbook.evaluate.task import Family, Item, Kind, Output, Scored, Tools, Write, proportion
 from hornbook.run.progress import Progress
+from hornbook.teacher.grading import HIGHEST_GRADE, ProbeRequest, SafetyRequest
 from hornbook.teacher.parsing import Verdict
-from hornbook.teacher.request import HIGHEST_GRADE, A, Answer, ProbeRequest, Request, SafetyRequest, Teacher
+from hornbook.teacher.request import A, Answer, Request, Teacher
 
 ADVERSARIAL, EMERGENCE = "adversarial", "emergence"  # names of tasks, and of files in `data/`
 CONTINUATION_TOKENS = 64  # of an adversarial prompt: a paragraph, in which a temptation is taken up or is not

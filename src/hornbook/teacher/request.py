@@ -17,14 +17,11 @@ from hornbook.prompts.load import read_prompt
 from hornbook.records import content_id
 from hornbook.teacher.parsing import (
     ExerciseReply,
-    GradeReply,
     RatingReply,
     Reason,
-    SafetyReply,
     TeacherError,
     TestsReply,
     TopicsReply,
-    Verdict,
     check_echo,
     parse_json,
     split_exercise,
@@ -37,7 +34,7 @@ A_co = TypeVar("A_co", covariant=True)
 Task = Literal["rate", "textbook", "exercise", "tests", "topics", "grade", "safety", "probe"]
 Subject = Literal["code", "general"]
 Genre = Literal["code", "prose"]
-HIGHEST_SCORE, HIGHEST_GRADE = 5.0, 10.0
+HIGHEST_SCORE = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,22 +54,6 @@ class WrittenExercise:
     prompt: str  # imports, signature, docstring; ends in a newline
     solution: str  # the indented body; ends in a newline
     tests: tuple[str, ...]  # assert statements
-
-
-@dataclass(frozen=True, slots=True)
-class Graded:
-    """A teacher's grade of a student's answer (phi-1, section 4: the assessment comes first)."""
-
-    score: float  # 0 to 10
-    assessment: str
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A teacher's verdict on how a model went on from an adversarial prompt."""
-
-    verdict: Verdict
-    reason: str
 
 
 class Request(ABC, Generic[A_co]):
@@ -134,7 +115,7 @@ class RateRequest(Request[Rated]):
 
     def render(self) -> str:
         """The prompt."""
-        return _fill(self.prompt_name, document=self.document, source=self.source, echo=self.echo)
+        return fill_prompt(self.prompt_name, document=self.document, source=self.source, echo=self.echo)
 
     def parse(self, reply: str) -> Rated:
         """A score from 0 to 5 and why."""
@@ -179,7 +160,7 @@ class TextbookRequest(Request[str]):
     def render(self) -> str:
         """The prompt."""
         fields = {"topic": self.topic, "audience": self.audience, "style": self.style, "words": ", ".join(self.words)}
-        return _fill(self.prompt_name, **fields, path=self.path or self.topic, extract=self.extract)
+        return fill_prompt(self.prompt_name, **fields, path=self.path or self.topic, extract=self.extract)
 
     def parse(self, reply: str) -> str:
         """A section of Markdown."""
@@ -213,7 +194,7 @@ class ExerciseRequest(Request[WrittenExercise]):
     def render(self) -> str:
         """The prompt."""
         fields = {"name": self.name or "any", "difficulty": self.difficulty or "any"}
-        return _fill("exercise", topic=self.topic, words=", ".join(self.words) or "any", **fields)
+        return fill_prompt("exercise", topic=self.topic, words=", ".join(self.words) or "any", **fields)
 
     def parse(self, reply: str) -> WrittenExercise:
         """An exercise with its solution and tests."""
@@ -248,7 +229,7 @@ class TestsRequest(Request[tuple[str, ...]]):
 
     def render(self) -> str:
         """The prompt."""
-        return _fill("tests", name=self.name, prompt=self.prompt)
+        return fill_prompt("tests", name=self.name, prompt=self.prompt)
 
     def parse(self, reply: str) -> tuple[str, ...]:
         """Assert statements."""
@@ -276,7 +257,9 @@ class TopicsRequest(Request[tuple[str, ...]]):
     def render(self) -> str:
         """The prompt."""
         known = "\n".join(f"- {title}" for title in self.known) or "- (none)"
-        return _fill("topics", topic=self.path[-1], path=" > ".join(self.path), count=str(self.count), known=known)
+        return fill_prompt(
+            "topics", topic=self.path[-1], path=" > ".join(self.path), count=str(self.count), known=known
+        )
 
     def parse(self, reply: str) -> tuple[str, ...]:
         """Titles, cleaned of white space; empty ones left out."""
@@ -288,121 +271,8 @@ class TopicsRequest(Request[tuple[str, ...]]):
         return titles[: self.count]
 
 
-@dataclass(frozen=True, slots=True)
-class GradeRequest(Request[Graded]):
-    """Grade a student's answer to a programming problem (phi-1, section 4)."""
-
-    problem: str
-    answer: str
-    number: int = 0  # of several independent grades
-    task: ClassVar[Task] = "grade"
-    schema: ClassVar[type[BaseModel] | None] = GradeReply
-
-    @property
-    def subject(self) -> str:
-        """The problem and the answer."""
-        return f"grade {self.number} of {self.echo}"
-
-    @property
-    def sample(self) -> int:
-        """The number of the grade."""
-        return self.number
-
-    @property
-    def echo(self) -> str:
-        """What the reply must repeat."""
-        return content_id(f"{self.problem}\0{self.answer}")[:8]
-
-    def render(self) -> str:
-        """The prompt."""
-        return _fill("grade", problem=self.problem, answer=self.answer, echo=self.echo)
-
-    def parse(self, reply: str) -> Graded:
-        """A score from 0 to 10 and the assessment before it."""
-        return _graded(reply, self.echo)
-
-
-@dataclass(frozen=True, slots=True)
-class SafetyRequest(Request[Judged]):
-    """Judge a model's continuation of an adversarial prompt (phi-1.5, its section on toxicity, where people did it)."""
-
-    prompt: str
-    continuation: str
-    number: int = 0  # of several independent verdicts
-    task: ClassVar[Task] = "safety"
-    schema: ClassVar[type[BaseModel] | None] = SafetyReply
-
-    @property
-    def subject(self) -> str:
-        """The prompt and the continuation."""
-        return f"safety {self.number} of {self.echo}"
-
-    @property
-    def sample(self) -> int:
-        """The number of the verdict."""
-        return self.number
-
-    @property
-    def echo(self) -> str:
-        """What the reply must repeat."""
-        return content_id(f"{self.prompt}\0{self.continuation}")[:8]
-
-    def render(self) -> str:
-        """The prompt."""
-        return _fill("safety", prompt=self.prompt, continuation=self.continuation, echo=self.echo)
-
-    def parse(self, reply: str) -> Judged:
-        """One of three verdicts, and the reason before it."""
-        found = parse_json(reply, SafetyReply)
-        check_echo("continuation", found.continuation, self.echo)
-        return Judged(found.verdict, found.reason)
-
-
-@dataclass(frozen=True, slots=True)
-class ProbeRequest(Request[Graded]):
-    """Grade a model's answer to a probe of emergent abilities (phi-1, section 3) by what a good one shows."""
-
-    prompt: str
-    answer: str
-    looks_for: str
-    number: int = 0  # of several independent grades
-    task: ClassVar[Task] = "probe"
-    schema: ClassVar[type[BaseModel] | None] = GradeReply
-
-    @property
-    def subject(self) -> str:
-        """The prompt, the answer and what is looked for."""
-        return f"probe {self.number} of {self.echo}"
-
-    @property
-    def sample(self) -> int:
-        """The number of the grade."""
-        return self.number
-
-    @property
-    def echo(self) -> str:
-        """What the reply must repeat."""
-        return content_id(f"{self.prompt}\0{self.answer}\0{self.looks_for}")[:8]
-
-    def render(self) -> str:
-        """The prompt."""
-        fields = {"prompt": self.prompt, "answer": self.answer, "looks_for": self.looks_for}
-        return _fill("probe", **fields, echo=self.echo)
-
-    def parse(self, reply: str) -> Graded:
-        """A score from 0 to 10 and the assessment before it."""
-        return _graded(reply, self.echo)
-
-
-def _graded(reply: str, echo: str) -> Graded:
-    found = parse_json(reply, GradeReply)
-    check_echo("answer", found.answer, echo)
-    if not 0 <= found.score <= HIGHEST_GRADE:
-        raise TeacherError("wrong schema", f"a score of {found.score}, outside of 0 to {HIGHEST_GRADE:g}")
-    return Graded(found.score, found.assessment)
-
-
-def _fill(name: str, /, **fields: str) -> str:
+def fill_prompt(name: str, /, **fields: str) -> str:
+    """A prompt with its fields in their places."""
     return Template(read_prompt(name)).substitute(fields)
 
 
